@@ -1,0 +1,56 @@
+"""What can go wrong for a user, as a small tree; programming mistakes are `assert`s instead.
+
+    VgenError               base: one line that says what was asked, what was got, what is possible
+    ├── InputError          the request: prompt, image, size, length, output path
+    ├── ConfigError         a configuration: unknown key, bad value, contradiction
+    ├── ModelError          a model folder: missing, incomplete, not allowed, does not fit the request
+    ├── ResourceError       the machine: too little memory, missing device, missing extra
+    └── NumericalError      the run: a non-finite tensor, with its name and step
+
+The command line turns each into one line on stderr and exit code 2 (`NumericalError`: 1).
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "InputError",
+    "ModelError",
+    "NumericalError",
+    "ResourceError",
+    "VgenError",
+    "nearest",
+]
+
+
+class VgenError(Exception):
+    """Base of every error that vgen raises for its user's mistake."""
+
+
+class InputError(VgenError):
+    """The request cannot be served as it stands."""
+
+
+class ConfigError(VgenError):
+    """A configuration names an unknown key, a bad value, or contradicts itself."""
+
+
+class ModelError(VgenError):
+    """A model folder is missing, incomplete, not allowed, or does not fit the request."""
+
+
+class ResourceError(VgenError):
+    """The machine lacks what the request needs."""
+
+
+class NumericalError(VgenError):
+    """A tensor became non-finite during a run."""
+
+
+def nearest(asked: str, possible: Iterable[str]) -> str:
+    """A hint for a misspelt name: `did you mean 'x'? possible: a, b, x`."""
+    names = sorted(possible)
+    close = difflib.get_close_matches(asked, names, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}possible: {', '.join(names)}"

@@ -1,0 +1,219 @@
+"""From a merged config and a loaded model to a `Job`: every number decided, checked and explained.
+
+A length is rounded up to what the VAE and the schedule allow, and said; every other number that does not fit is refused
+with the nearest that do.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgen.config import GenerateConfig, sampler_presets
+from vgen.errors import ConfigError, InputError, ModelError
+from vgen.images import fit_image, size_for
+from vgen.models.load import LoadedModel
+from vgen.models.vae import latent_frames, pixel_frames
+from vgen.samplers import Euler, Multistep, Pyramid, Renoise, SigmaTable, SinkWindow, Solver
+
+__all__ = ["Job", "resolve"]
+
+SEED_BITS = 31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One clip to make.
+
+    Args:
+        prompt, negative_prompt, seed: as resolved.
+        image_YX3: the fitted first frame; None for text alone.
+        height, width: pixels.
+        num_frames, fps: of the clip.
+        frames: latent frames.
+        guidance_scale: above 1 runs the second branch.
+        sampler: name of the preset.
+        schedule, table, solver: the sampler's axes.
+        policy: which committed frames stay visible; None where nothing is committed to a memory.
+        notes: what the user should know, one line each.
+    """
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    image_YX3: NDArray[np.uint8] | None
+    height: int
+    width: int
+    num_frames: int
+    fps: int
+    frames: int
+    guidance_scale: float
+    sampler: str
+    schedule: Pyramid
+    table: SigmaTable
+    solver: Solver
+    policy: SinkWindow | None
+    notes: tuple[str, ...]
+
+    def resolved(self) -> dict[str, Any]:
+        """Dotted config keys that ask for exactly this job, whatever the defaults become."""
+        return {
+            "request.prompt": self.prompt,
+            "request.negative_prompt": self.negative_prompt,
+            "request.seed": self.seed,
+            "request.width": self.width,
+            "request.height": self.height,
+            "request.num_frames": self.num_frames,
+            "request.fps": self.fps,
+            "request.num_inference_steps": self.table.num_steps,
+            "request.guidance_scale": self.guidance_scale,
+            "sampler.name": self.sampler,
+            "sampler.lag": self.schedule.lag,
+            "sampler.block": self.schedule.block,
+            "sampler.window": None if self.policy is None else self.policy.window,
+            "sampler.sink": None if self.policy is None else self.policy.sink,
+            "sampler.solver": type(self.solver).__name__.lower(),
+        }
+
+
+def resolve(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.uint8] | None = None) -> Job:
+    """Decides everything that the config leaves open, by the model card and the sampler's preset.
+
+    Args:
+        config: the merged config.
+        model: what will run it.
+        image_YX3: the first frame as loaded, any size.
+
+    Raises:
+        InputError, ConfigError, ModelError: what was asked cannot be done with this model.
+    """
+    request, card = config.request, model.card
+    notes: list[str] = []
+    _check_prompt(config, model, notes)
+    if image_YX3 is not None and card.image == "none":
+        raise ModelError(f"model '{model.id}' makes video from text alone; an image needs one that takes a first frame")
+    height, width = _size(config, model, image_YX3)
+    steps = request.num_inference_steps or card.num_inference_steps
+    fps = request.fps or card.fps
+    asked = _asked_frames(config, card.num_frames, fps)
+    per_latent = model.vae.config.scale_factor_temporal
+    frames, schedule, policy = _schedule(config, model, steps, latent_frames(asked, per_latent))
+    num_frames = pixel_frames(frames, per_latent)
+    if num_frames != asked:
+        why = f"1 + {per_latent} n" + (f" in blocks of {schedule.block} latent frames" if schedule.lag else "")
+        notes.append(f"{asked} frames asked, {num_frames} made: lengths are {why}")
+    solver = _solver(config, model)
+    refusal = solver.refusal(schedule)
+    if refusal is not None:
+        raise ConfigError(f"solver '{type(solver).__name__.lower()}' cannot run sampler '{config.sampler.name}': {refusal}")
+    fitted = None if image_YX3 is None else fit_image(image_YX3, height=height, width=width, fit=request.fit)
+    guidance = card.guidance_scale if request.guidance_scale is None else request.guidance_scale
+    if request.negative_prompt and guidance <= 1:
+        raise ConfigError(f"a negative prompt works through guidance; guidance_scale={guidance:g} is not above 1")
+    return Job(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seed=secrets.randbits(SEED_BITS) if request.seed is None else request.seed,
+        image_YX3=fitted,
+        height=height,
+        width=width,
+        num_frames=num_frames,
+        fps=fps,
+        frames=frames,
+        guidance_scale=guidance,
+        sampler=config.sampler.name,
+        schedule=schedule,
+        table=SigmaTable.from_scheduler(model.scheduler, steps),
+        solver=solver,
+        policy=policy,
+        notes=tuple(notes),
+    )
+
+
+def _check_prompt(config: GenerateConfig, model: LoadedModel, notes: list[str]) -> None:
+    prompt = config.request.prompt
+    if not prompt.strip():
+        raise InputError('the prompt is empty; say what should be seen, such as "a red ball rolls to the right"')
+    prompts = model.prompts
+    if model.card.closed_vocabulary:
+        words, unknown = prompts.unknown_words(prompt)
+        if len(unknown) == len(words):
+            raise InputError(
+                f"model '{model.id}' knows no word of {prompt!r}; it knows: {', '.join(prompts.vocabulary())}. "
+                "For any other prompt use --model with a folder of an open-domain model, such as Wan2.1"
+            )
+        if unknown:
+            notes.append(f"words unknown to model '{model.id}', passed over: {', '.join(dict.fromkeys(unknown))}")
+    tokens = prompts.tokens_of(prompt)
+    if tokens > prompts.length:
+        raise InputError(f"the prompt is {tokens} tokens long, model '{model.id}' reads {prompts.length}; shorten it")
+
+
+def _size(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.uint8] | None) -> tuple[int, int]:
+    request, card = config.request, model.card
+    grid = model.vae.config.scale_factor_spatial * model.dit.config.patch_size[1]
+    if (request.height is None) != (request.width is None):
+        raise ConfigError("height and width go together; give both, or neither")
+    if request.height is not None and request.width is not None:
+        for name, value in (("height", request.height), ("width", request.width)):
+            if value % grid:
+                below = value // grid * grid
+                near = " or ".join(str(v) for v in (below, below + grid) if v > 0)
+                raise InputError(f"{name} {value} is no multiple of {grid}, the grid of model '{model.id}'; nearest: {near}")
+        return request.height, request.width
+    if image_YX3 is not None:
+        return size_for(image_YX3, area_px=card.height * card.width, grid_px=grid)
+    return card.height, card.width
+
+
+def _asked_frames(config: GenerateConfig, native: int, fps: int) -> int:
+    request = config.request
+    if request.seconds is not None:
+        return max(1, int(np.ceil(round(request.seconds * fps, 6))))
+    return native if request.num_frames is None else request.num_frames
+
+
+def _schedule(
+    config: GenerateConfig, model: LoadedModel, steps: int, frames: int
+) -> tuple[int, Pyramid, SinkWindow | None]:
+    """Latent frames after rounding up to whole blocks, the schedule, and the policy of its memory."""
+    sampler, card = config.sampler, model.card
+    if sampler.name not in card.samplers and not sampler.force:
+        raise ModelError(
+            f"model '{model.id}' was not trained for sampler '{sampler.name}'; possible: {', '.join(card.samplers)} "
+            "(--force-sampler runs it all the same)"
+        )
+    preset = sampler_presets()[sampler.name]
+
+    def setting(name: str, default: Any) -> Any:
+        said = getattr(sampler, name)
+        return preset.get(f"sampler.{name}", default) if said is None else said
+
+    lag = setting("lag", 0)
+    lag = steps if lag == "num_steps" else lag
+    if lag > steps:
+        raise ConfigError(f"sampler.lag is at most the number of steps, {steps}, got {lag}")
+    if lag == 0:
+        unused = [n for n in ("block", "window", "sink") if getattr(sampler, n) is not None]
+        if unused:
+            raise ConfigError(f"sampler.{unused[0]} has no meaning where all frames fall together (lag 0)")
+        return frames, Pyramid(num_steps=steps, lag=0, block=frames), None
+    block = setting("block", card.causal_block)
+    policy = SinkWindow(window=setting("window", card.trained_window), sink=setting("sink", 0))
+    if policy.window < block:
+        raise ConfigError(f"sampler.window={policy.window} is smaller than one block of {block} latent frames")
+    return -(-frames // block) * block, Pyramid(num_steps=steps, lag=lag, block=block), policy
+
+
+def _solver(config: GenerateConfig, model: LoadedModel) -> Solver:
+    name = config.sampler.solver
+    if name is None:
+        name = "multistep" if type(model.scheduler).__name__ == "UniPCMultistepScheduler" else "euler"
+    if name == "multistep":
+        options = model.scheduler.config
+        return Multistep(
+            order=options.get("solver_order", 2), lower_order_final=options.get("lower_order_final", True)
+        )
+    return Euler() if name == "euler" else Renoise()

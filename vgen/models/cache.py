@@ -1,0 +1,107 @@
+"""What a causal rollout remembers: keys and values of clean frames, per layer, in a ring of slots.
+
+Keys are kept un-rotated and rotated on reading, so a frame's position is a choice of the reader. A frame is written
+once, when it is clean, and never moved: dropping it only frees its slot. Slots stand in no particular order; attention
+does not care, because every key carries its position.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["KVCache"]
+
+FREE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """One layer's slots; S is the number of slots, P tokens per frame."""
+
+    k_BSPNK: Tensor
+    v_BSPNK: Tensor
+
+
+class KVCache:
+    """Keys and values of at most `capacity` latent frames for each of `layers` layers.
+
+    Filled by `VideoDiT.forward(..., context=cache, commit=True)`. Memory is allocated at the first write and does not
+    grow: 2 * layers * capacity * tokens_per_frame * width values per item of the batch.
+    """
+
+    def __init__(self, *, layers: int, capacity: int) -> None:
+        assert layers >= 1 and capacity >= 1, f"a cache needs layers and room, got {layers} and {capacity}"
+        self.capacity = capacity
+        self._rings: list[_Ring | None] = [None] * layers
+        self._frame_of_slot = [FREE] * capacity
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Absolute indices of the frames held, in the order in which `read` returns them."""
+        return tuple(frame for frame in self._frame_of_slot if frame != FREE)
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor] | None:
+        """Un-rotated keys and values of one layer, each [B, len(frames) * P, N, K]; None while empty."""
+        ring = self._rings[layer]
+        slots = [slot for slot, frame in enumerate(self._frame_of_slot) if frame != FREE]
+        if ring is None or not slots:
+            return None
+        if slots == list(range(len(slots))):  # the usual case needs no copy
+            k_BSPNK, v_BSPNK = ring.k_BSPNK[:, : len(slots)], ring.v_BSPNK[:, : len(slots)]
+        else:
+            k_BSPNK, v_BSPNK = ring.k_BSPNK[:, slots], ring.v_BSPNK[:, slots]
+        return k_BSPNK.flatten(1, 2), v_BSPNK.flatten(1, 2)
+
+    def reserve(self, frames: Sequence[int]) -> list[int]:
+        """Free slots for frames that are about to be written; they stay invisible until `publish`."""
+        assert not set(frames) & set(self.frames), f"frames are written once, got {list(frames)} again"
+        free = [slot for slot, frame in enumerate(self._frame_of_slot) if frame == FREE]
+        assert len(free) >= len(frames), f"{len(frames)} frames need slots, {len(free)} of {self.capacity} are free"
+        return free[: len(frames)]
+
+    def write(self, layer: int, slots: Sequence[int], k_BMNK: Tensor, v_BMNK: Tensor) -> None:
+        """Copies un-rotated keys and values of whole frames, in the order of `slots`."""
+        per_frame = k_BMNK.shape[1] // len(slots)
+        k_BSPNK = k_BMNK.unflatten(1, (len(slots), per_frame))
+        v_BSPNK = v_BMNK.unflatten(1, (len(slots), per_frame))
+        ring = self._rings[layer]
+        if ring is None:
+            shape = (k_BSPNK.shape[0], self.capacity, *k_BSPNK.shape[2:])
+            ring = self._rings[layer] = _Ring(k_BMNK.new_zeros(shape), v_BMNK.new_zeros(shape))
+        ring.k_BSPNK[:, slots] = k_BSPNK
+        ring.v_BSPNK[:, slots] = v_BSPNK
+
+    def publish(self, frames: Sequence[int], slots: Sequence[int]) -> None:
+        """Makes written frames visible, once every layer has them."""
+        for frame, slot in zip(frames, slots, strict=True):
+            self._frame_of_slot[slot] = frame
+
+    def drop(self, frames: Iterable[int]) -> None:
+        """Forgets frames; those not held are none of its business."""
+        gone = set(frames)
+        self._frame_of_slot = [FREE if frame in gone else frame for frame in self._frame_of_slot]
+
+    def fork(self) -> "KVCache":
+        """An independent copy: writing to one does not disturb the other."""
+        twin = KVCache(layers=len(self._rings), capacity=self.capacity)
+        twin.load_state_dict(self.state_dict())
+        return twin
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything as tensors, ready for safetensors; the tensors are shared, not copied."""
+        state = {"frame_of_slot": torch.tensor(self._frame_of_slot)}
+        for layer, ring in enumerate(self._rings):
+            if ring is not None:
+                state[f"{layer}.k"], state[f"{layer}.v"] = ring.k_BSPNK, ring.v_BSPNK
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`; copies, and asserts that the capacity agrees."""
+        slots = [int(frame) for frame in state["frame_of_slot"]]
+        assert len(slots) == self.capacity, f"the state has {len(slots)} slots, this cache {self.capacity}"
+        self._frame_of_slot = slots
+        for layer in range(len(self._rings)):
+            held = f"{layer}.k" in state
+            self._rings[layer] = _Ring(state[f"{layer}.k"].clone(), state[f"{layer}.v"].clone()) if held else None

@@ -1,0 +1,336 @@
+"""VideoDiT: Wan's video transformer with a noise level per latent frame, free positions and a key-value cache.
+
+Parameter names and config are those of diffusers' `WanTransformer3DModel`, so every Wan-class folder loads, and
+`to_stock` gives the stock class back for writing. What differs is inside: the modulation is per frame, [B, T, 6, D],
+never expanded to tokens; positions are explicit; self-attention is a swappable `VideoAttention`, optionally block-causal,
+over cached and own keys; keys and values of the text are computed once per prompt.
+
+Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.09748.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import torch
+from diffusers import ModelMixin, WanTransformer3DModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.attention import FeedForward
+from diffusers.models.cache_utils import CacheMixin
+from diffusers.models.normalization import FP32LayerNorm
+from diffusers.models.transformers.transformer_wan import WanAttention, WanTimeTextImageEmbedding
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from vgen.attention import Dense, VideoAttention, block_causal
+from vgen.models.cache import KVCache
+from vgen.models.rope import Rotation, apply_rotation, rotation
+from vgen.shapes import TokenGrid
+
+__all__ = ["PreparedText", "VideoDiT"]
+
+TIMESTEPS = 1000.0  # a Wan model's timestep is 1000 sigma
+
+
+@dataclass(frozen=True, slots=True)
+class TextKV:
+    """Keys and values of the conditions of one layer; the image's beside the text's where the model takes one."""
+
+    k_BMNK: Tensor
+    v_BMNK: Tensor
+    image_k_BMNK: Tensor | None = None
+    image_v_BMNK: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedText:
+    """Cross-attention keys and values of all layers for one prompt; made by `VideoDiT.prepare_text`."""
+
+    layers: tuple[TextKV, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Frame:
+    """What all blocks of one forward pass share."""
+
+    grid: TokenGrid
+    rotation: Rotation
+    attention: VideoAttention
+    causal_block: int | None
+    context: KVCache | None
+    context_rotation: Rotation | None
+    slots: list[int] | None
+
+
+def _modulate(x_BLD: Tensor, shift_BTD: Tensor, scale_BTD: Tensor) -> Tensor:
+    """x * (1 + scale) + shift with one shift and scale per frame; T divides L."""
+    x_BTPD = x_BLD.unflatten(1, (shift_BTD.shape[1], -1))
+    return (x_BTPD * (1 + scale_BTD.unsqueeze(2)) + shift_BTD.unsqueeze(2)).flatten(1, 2)
+
+
+def _gated(x_BLD: Tensor, update_BLD: Tensor, gate_BTD: Tensor) -> Tensor:
+    update_BTPD = update_BLD.float().unflatten(1, (gate_BTD.shape[1], -1)) * gate_BTD.unsqueeze(2)
+    return (x_BLD.float() + update_BTPD.flatten(1, 2)).type_as(x_BLD)
+
+
+def _cross(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> Tensor:
+    out = scaled_dot_product_attention(q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2))
+    return out.transpose(1, 2).flatten(2)
+
+
+class VideoDiTBlock(nn.Module):
+    """One Wan block: self-attention, cross-attention to the text, feed-forward."""
+
+    def __init__(
+        self, dim: int, ffn_dim: int, num_heads: int, cross_attn_norm: bool, eps: float, added_kv_proj_dim: int | None
+    ) -> None:
+        super().__init__()
+        head_width = dim // num_heads
+        self.norm1 = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.attn1 = WanAttention(dim=dim, heads=num_heads, dim_head=head_width, eps=eps)
+        self.attn2 = WanAttention(
+            dim=dim,
+            heads=num_heads,
+            dim_head=head_width,
+            eps=eps,
+            added_kv_proj_dim=added_kv_proj_dim,
+            cross_attention_dim_head=head_width,
+        )
+        self.norm2 = FP32LayerNorm(dim, eps, elementwise_affine=True) if cross_attn_norm else nn.Identity()
+        self.ffn = FeedForward(dim, inner_dim=ffn_dim, activation_fn="gelu-approximate")
+        self.norm3 = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+
+    def forward(self, x_BLD: Tensor, modulation_BT6D: Tensor, text: TextKV, layer: int, frame: _Frame) -> Tensor:
+        table_BT6D = self.scale_shift_table.unsqueeze(1) + modulation_BT6D.float()
+        shift, scale, gate, c_shift, c_scale, c_gate = table_BT6D.unbind(2)
+        normed_BLD = _modulate(self.norm1(x_BLD.float()), shift, scale).type_as(x_BLD)
+        x_BLD = _gated(x_BLD, self._self_attention(normed_BLD, layer, frame), gate)
+        x_BLD = x_BLD + self._cross_attention(self.norm2(x_BLD.float()).type_as(x_BLD), text)
+        normed_BLD = _modulate(self.norm3(x_BLD.float()), c_shift, c_scale).type_as(x_BLD)
+        return _gated(x_BLD, self.ffn(normed_BLD), c_gate)
+
+    def _self_attention(self, x_BLD: Tensor, layer: int, frame: _Frame) -> Tensor:
+        attn = self.attn1
+        q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
+        k_BMNK = attn.norm_k(attn.to_k(x_BLD)).unflatten(2, (attn.heads, -1))
+        v_BMNK = attn.to_v(x_BLD).unflatten(2, (attn.heads, -1))
+        held = None if frame.context is None else frame.context.read(layer)
+        if frame.context is not None and frame.slots is not None:
+            frame.context.write(layer, frame.slots, k_BMNK, v_BMNK)
+        q_BLNK, k_BMNK = apply_rotation(q_BLNK, frame.rotation), apply_rotation(k_BMNK, frame.rotation)
+        key = frame.grid
+        if held is not None and frame.context_rotation is not None:
+            past_k_BMNK = apply_rotation(held[0], frame.context_rotation)
+            k_BMNK, v_BMNK = torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((held[1], v_BMNK), dim=1)
+            key = TokenGrid(
+                frames=k_BMNK.shape[1] // frame.grid.tokens_per_frame, height=key.height, width=key.width
+            )
+        if frame.causal_block is None:
+            out_BLNK = frame.attention(q_BLNK, k_BMNK, v_BMNK, query=frame.grid, key=key, layer=layer)
+        else:
+            out_BLNK = block_causal(
+                frame.attention,
+                q_BLNK,
+                k_BMNK,
+                v_BMNK,
+                query=frame.grid,
+                key=key,
+                layer=layer,
+                block=frame.causal_block,
+            )
+        return cast(Tensor, attn.to_out[0](out_BLNK.flatten(2).type_as(x_BLD)))
+
+    def _cross_attention(self, x_BLD: Tensor, text: TextKV) -> Tensor:
+        attn = self.attn2
+        q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
+        out_BLD = _cross(q_BLNK, text.k_BMNK, text.v_BMNK).type_as(x_BLD)
+        if text.image_k_BMNK is not None and text.image_v_BMNK is not None:
+            out_BLD = out_BLD + _cross(q_BLNK, text.image_k_BMNK, text.image_v_BMNK).type_as(x_BLD)
+        return cast(Tensor, attn.to_out[0](out_BLD))
+
+    def text_kv(self, text_BMD: Tensor, image_BMD: Tensor | None) -> TextKV:
+        """Cross-attention keys and values of embedded conditions."""
+        attn = self.attn2
+        k_BMNK = attn.norm_k(attn.to_k(text_BMD)).unflatten(2, (attn.heads, -1))
+        v_BMNK = attn.to_v(text_BMD).unflatten(2, (attn.heads, -1))
+        if image_BMD is None or attn.add_k_proj is None:
+            return TextKV(k_BMNK, v_BMNK)
+        image_k_BMNK = attn.norm_added_k(attn.add_k_proj(image_BMD)).unflatten(2, (attn.heads, -1))
+        return TextKV(k_BMNK, v_BMNK, image_k_BMNK, attn.add_v_proj(image_BMD).unflatten(2, (attn.heads, -1)))
+
+
+class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):  # type: ignore[misc]  # diffusers is untyped
+    """Predicts the velocity eps - x0 of a noisy video latent.
+
+    The config is `WanTransformer3DModel`'s, argument by argument.
+    """
+
+    _supports_gradient_checkpointing = False
+    _no_split_modules: ClassVar[list[str]] = ["VideoDiTBlock"]
+    _repeated_blocks: ClassVar[list[str]] = ["VideoDiTBlock"]
+    _skip_layerwise_casting_patterns: ClassVar[list[str]] = ["patch_embedding", "condition_embedder", "norm"]
+    _keep_in_fp32_modules: ClassVar[list[str]] = ["time_embedder", "scale_shift_table", "norm1", "norm2", "norm3"]
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = ["norm_added_q"]
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        patch_size: tuple[int, ...] = (1, 2, 2),
+        num_attention_heads: int = 40,
+        attention_head_dim: int = 128,
+        in_channels: int = 16,
+        out_channels: int = 16,
+        text_dim: int = 4096,
+        freq_dim: int = 256,
+        ffn_dim: int = 13824,
+        num_layers: int = 40,
+        cross_attn_norm: bool = True,
+        qk_norm: str | None = "rms_norm_across_heads",
+        eps: float = 1e-6,
+        image_dim: int | None = None,
+        added_kv_proj_dim: int | None = None,
+        rope_max_seq_len: int = 1024,
+        pos_embed_seq_len: int | None = None,
+    ) -> None:
+        super().__init__()
+        assert patch_size[0] == 1, f"a noise level per latent frame needs patches of one frame, got {patch_size}"
+        assert qk_norm == "rms_norm_across_heads", f"Wan normalises q and k across heads, got {qk_norm}"
+        dim = num_attention_heads * attention_head_dim
+        self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.condition_embedder = WanTimeTextImageEmbedding(
+            dim=dim,
+            time_freq_dim=freq_dim,
+            time_proj_dim=dim * 6,
+            text_embed_dim=text_dim,
+            image_embed_dim=image_dim,
+            pos_embed_seq_len=pos_embed_seq_len,
+        )
+        self.blocks = nn.ModuleList(
+            VideoDiTBlock(dim, ffn_dim, num_attention_heads, cross_attn_norm, eps, added_kv_proj_dim)
+            for _ in range(num_layers)
+        )
+        self.norm_out = FP32LayerNorm(dim, eps, elementwise_affine=False)
+        self.proj_out = nn.Linear(dim, out_channels * math.prod(patch_size))
+        self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
+        self.attention: VideoAttention = Dense()
+
+    def prepare_text(self, text_BMD: Tensor, image_BMD: Tensor | None = None) -> PreparedText:
+        """Cross-attention keys and values for one prompt, to be computed once and passed to every `forward`.
+
+        Args:
+            text_BMD: states of the text encoder, padded to the model's text length (Wan attends to the padding).
+            image_BMD: states of the image encoder, for models that take them.
+        """
+        embedded_BMD = self.condition_embedder.text_embedder(text_BMD)
+        if image_BMD is not None:
+            image_BMD = self.condition_embedder.image_embedder(image_BMD)
+        return PreparedText(tuple(self._block(i).text_kv(embedded_BMD, image_BMD) for i in range(len(self.blocks))))
+
+    def forward(
+        self,
+        x_BCTHW: Tensor,
+        sigma_BT: Tensor,
+        text: Tensor | PreparedText,
+        *,
+        frames_T: Tensor | None = None,
+        causal_block: int | None = None,
+        context: KVCache | None = None,
+        commit: bool = False,
+    ) -> Tensor:
+        """The velocity eps - x0 at every element of x.
+
+        Args:
+            x_BCTHW: noisy latents (with the channels of an image condition where the model takes them).
+            sigma_BT: noise level of each latent frame in 0..1; T may be 1 where all frames share one.
+            text: states of the text encoder, text_BMD, or what `prepare_text` made of them.
+            frames_T: absolute latent index of each frame, which is its position; 0..T-1 where None.
+            causal_block: frames per block of block-causal attention; full attention where None.
+            context: clean frames that the given ones see too, at their own positions.
+            commit: write the keys and values of the given frames to `context`; they must be clean.
+
+        Returns:
+            velocity_BCTHW in the dtype of the weights, with the model's `out_channels`.
+        """
+        _, patch_h, patch_w = self.config.patch_size
+        frames, height, width = x_BCTHW.shape[2], x_BCTHW.shape[3] // patch_h, x_BCTHW.shape[4] // patch_w
+        if frames_T is None:
+            frames_T = torch.arange(frames, device=x_BCTHW.device)
+        prepared = text if isinstance(text, PreparedText) else self.prepare_text(text)
+        temb_BTD, modulation_BT6D = self._time(sigma_BT, prepared.layers[0].k_BMNK.dtype)
+        frame = self._frame(frames_T, height, width, causal_block, context, commit)
+
+        x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
+        for layer, kv in enumerate(prepared.layers):
+            x_BLD = self._block(layer)(x_BLD, modulation_BT6D, kv, layer, frame)
+        if frame.context is not None and frame.slots is not None:
+            frame.context.publish([int(f) for f in frames_T], frame.slots)
+
+        shift_BTD, scale_BTD = (self.scale_shift_table.unsqueeze(1) + temb_BTD.unsqueeze(2)).unbind(2)
+        x_BLD = _modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD)
+        return rearrange(
+            self.proj_out(x_BLD),
+            "b (t h w) (ph pw c) -> b c t (h ph) (w pw)",
+            t=frames,
+            h=height,
+            w=width,
+            ph=patch_h,
+            pw=patch_w,
+        )
+
+    def to_stock(self) -> WanTransformer3DModel:
+        """The same weights in diffusers' own class; folders are always written through it."""
+        with torch.device("meta"):
+            stock = WanTransformer3DModel.from_config(self.config)
+        rope = type(stock.rope)(
+            self.config.attention_head_dim, self.config.patch_size, self.config.rope_max_seq_len
+        )
+        stock.load_state_dict(self.state_dict(), assign=True)
+        stock.rope = rope  # its tables are not weights, so `assign` leaves them on the meta device
+        return stock.eval()
+
+    def _block(self, layer: int) -> VideoDiTBlock:
+        return cast(VideoDiTBlock, self.blocks[layer])
+
+    def _time(self, sigma_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Time embedding [B, T, D] and the blocks' modulation [B, T, 6, D]."""
+        embedder = self.condition_embedder
+        # 1000 sigma in double, so that a scheduler's own timestep comes back to the last bit
+        timestep = (sigma_BT.double() * TIMESTEPS).flatten().float()
+        waves = embedder.timesteps_proj(timestep).unflatten(0, tuple(sigma_BT.shape))
+        waves = waves.to(next(embedder.time_embedder.parameters()).dtype)
+        temb_BTD = embedder.time_embedder(waves).to(dtype)
+        return temb_BTD, embedder.time_proj(embedder.act_fn(temb_BTD)).unflatten(2, (6, -1))
+
+    def _frame(
+        self,
+        frames_T: Tensor,
+        height: int,
+        width: int,
+        causal_block: int | None,
+        context: KVCache | None,
+        commit: bool,
+    ) -> _Frame:
+        head_width = self.config.attention_head_dim
+        past = () if context is None else context.frames
+        past_T = torch.tensor(past, device=frames_T.device)
+        slots = None
+        if commit:
+            assert context is not None, "commit=True needs a context to write to"
+            slots = context.reserve([int(f) for f in frames_T])
+        return _Frame(
+            grid=TokenGrid(frames=frames_T.shape[0], height=height, width=width),
+            rotation=rotation(frames_T, height, width, head_width),
+            attention=self.attention,
+            causal_block=causal_block,
+            context=context,
+            context_rotation=rotation(past_T, height, width, head_width) if past else None,
+            slots=slots,
+        )
+
+
+def stock_config(config: Any) -> dict[str, Any]:
+    """A transformer's config without diffusers' private keys."""
+    return {key: value for key, value in dict(config).items() if not key.startswith("_")}
