@@ -42,9 +42,7 @@ class Dense:
     def __call__(
         self, q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, *, query: TokenGrid, key: TokenGrid, layer: int
     ) -> Tensor:
-        out_BNLK = scaled_dot_product_attention(
-            q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2)
-        )
+        out_BNLK = scaled_dot_product_attention(q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2))
         return out_BNLK.transpose(1, 2)
 
 

@@ -92,10 +92,7 @@ class Multistep:
         h = _log_snr(sigma_to) - lam
         ratios = [(_log_snr(table.sigmas[lv]) - lam) / h for lv in levels[1:order]]
         b_h, b = _phi_terms(h, order)
-        if order == 2:
-            rhos = [0.5]  # the published simplification
-        else:
-            rhos = _solve(ratios, b[: order - 1])
+        rhos = [0.5] if order == 2 else _solve(ratios, b[: order - 1])  # 0.5: the published simplification
         new = (sigma_to / sigma) * x - (1 - sigma_to) * b_h * predictions[0]
         for rho, ratio, earlier in zip(rhos, ratios, predictions[1:], strict=False):
             new = new - (1 - sigma_to) * b_h * rho / ratio * (earlier - predictions[0])

@@ -66,7 +66,9 @@ class Pyramid:
             known: leading frames that are clean from the start (an image, a clip to go on from). Blocks that are
                 known whole are committed first, without denoising.
         """
-        assert frames is not None or self.lag > 0, "a stream without end needs a lag: lag 0 finishes all frames together"
+        assert frames is not None or self.lag > 0, (
+            "a stream without end needs a lag: lag 0 finishes all frames together"
+        )
         assert frames is None or frames % self.block == 0, f"{frames} frames are no multiple of blocks of {self.block}"
         ready = known // self.block
         for block in range(ready):

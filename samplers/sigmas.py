@@ -28,9 +28,9 @@ class SigmaTable:
 
     def __post_init__(self) -> None:
         assert len(self.sigmas) == len(self.told) >= 2, "a table needs one step at least, and one label per sigma"
-        assert self.sigmas[0] == 0 and all(
-            a < b for a, b in zip(self.sigmas, self.sigmas[1:], strict=False)
-        ), f"sigmas rise from 0, got {self.sigmas}"
+        assert self.sigmas[0] == 0 and all(a < b for a, b in zip(self.sigmas, self.sigmas[1:], strict=False)), (
+            f"sigmas rise from 0, got {self.sigmas}"
+        )
         assert self.sigmas[-1] <= 1, f"sigma 1 is pure noise, got {self.sigmas[-1]}"
 
     @classmethod

@@ -103,12 +103,13 @@ def tiny_folder(folder: Path, *, layout: str, card: bool = True) -> Path:
         expand_timesteps=layout != "wan2.1",
     )
     pipeline.save_pretrained(folder)
-    for name, keys in (("model_index.json", ("tokenizer",)), ("tokenizer/tokenizer_config.json", ("tokenizer_class",))):
-        path = folder / name
-        config = json.loads(path.read_text())
-        for key in keys:
-            config[key] = ["transformers", "PreTrainedTokenizerFast"] if key == "tokenizer" else "PreTrainedTokenizerFast"
-        path.write_text(json.dumps(config, indent=2))
+    _rename(folder / "model_index.json", "tokenizer", ["transformers", "PreTrainedTokenizerFast"])
+    _rename(folder / "tokenizer" / "tokenizer_config.json", "tokenizer_class", "PreTrainedTokenizerFast")
     if card:
         (folder / "vgen.yaml").write_text(CARD.format(image="none" if layout == "wan2.1" else "first_latent"))
     return folder
+
+
+def _rename(path: Path, key: str, value: object) -> None:
+    """transformers 5 writes a class name of its own that older versions do not know."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}, indent=2))

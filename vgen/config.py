@@ -13,9 +13,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from vgen.errors import ConfigError, nearest
+from vgen.errors import ConfigError, InputError, nearest
 
-__all__ = ["GenerateConfig", "merge", "parse_assignments", "read_config", "sampler_presets"]
+__all__ = [
+    "GenerateConfig",
+    "flat",
+    "keys_of",
+    "merge",
+    "parse_assignments",
+    "read_config",
+    "require_prompt",
+    "sampler_presets",
+]
 
 CONFIG_LIMIT_BYTES = 1 << 20
 
@@ -163,7 +172,9 @@ def sampler_presets() -> dict[str, dict[str, Any]]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A user's YAML file as dotted keys. Interpolation is not evaluated: a stranger's file must not read the environment.
+    """A user's YAML file as dotted keys.
+
+    Interpolation is not evaluated: a stranger's file must not read the environment.
 
     Raises:
         ConfigError: unreadable, too large, not a mapping of known keys, or with an interpolation in it.
@@ -225,6 +236,16 @@ def merge(*layers: tuple[str, Mapping[str, Any]]) -> tuple[GenerateConfig, list[
             said.add(key)
     _check_together(config)
     return config, sorted(said)
+
+
+def require_prompt(prompt: str) -> None:
+    """Refuses a prompt that says nothing.
+
+    Raises:
+        InputError: always with an example of one that does.
+    """
+    if not prompt.strip():
+        raise InputError('the prompt is empty; say what should be seen, such as "a red ball rolls to the right"')
 
 
 def flat(config: GenerateConfig) -> dict[str, Any]:

@@ -23,6 +23,8 @@ __all__ = [
     "nearest",
 ]
 
+LONG_LIST = 12
+
 
 class VgenError(Exception):
     """Base of every error that vgen raises for its user's mistake."""
@@ -49,8 +51,10 @@ class NumericalError(VgenError):
 
 
 def nearest(asked: str, possible: Iterable[str]) -> str:
-    """A hint for a misspelt name: `did you mean 'x'? possible: a, b, x`."""
+    """A hint for a misspelt name: `did you mean 'x'? possible: a, b, x`; a long list only where nothing is close."""
     names = sorted(possible)
     close = difflib.get_close_matches(asked, names, n=1)
+    if close and len(names) > LONG_LIST:
+        return f"did you mean '{close[0]}'?"
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}possible: {', '.join(names)}"

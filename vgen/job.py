@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgen.config import GenerateConfig, sampler_presets
+from vgen.config import GenerateConfig, require_prompt, sampler_presets
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.images import fit_image, size_for
 from vgen.models.load import LoadedModel
@@ -107,7 +107,9 @@ def resolve(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.ui
     solver = _solver(config, model)
     refusal = solver.refusal(schedule)
     if refusal is not None:
-        raise ConfigError(f"solver '{type(solver).__name__.lower()}' cannot run sampler '{config.sampler.name}': {refusal}")
+        raise ConfigError(
+            f"solver '{type(solver).__name__.lower()}' cannot run sampler '{config.sampler.name}': {refusal}"
+        )
     fitted = None if image_YX3 is None else fit_image(image_YX3, height=height, width=width, fit=request.fit)
     guidance = card.guidance_scale if request.guidance_scale is None else request.guidance_scale
     if request.negative_prompt and guidance <= 1:
@@ -134,8 +136,7 @@ def resolve(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.ui
 
 def _check_prompt(config: GenerateConfig, model: LoadedModel, notes: list[str]) -> None:
     prompt = config.request.prompt
-    if not prompt.strip():
-        raise InputError('the prompt is empty; say what should be seen, such as "a red ball rolls to the right"')
+    require_prompt(prompt)
     prompts = model.prompts
     if model.card.closed_vocabulary:
         words, unknown = prompts.unknown_words(prompt)
@@ -161,7 +162,9 @@ def _size(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.uint
             if value % grid:
                 below = value // grid * grid
                 near = " or ".join(str(v) for v in (below, below + grid) if v > 0)
-                raise InputError(f"{name} {value} is no multiple of {grid}, the grid of model '{model.id}'; nearest: {near}")
+                raise InputError(
+                    f"{name} {value} is no multiple of {grid}, the grid of model '{model.id}'; nearest: {near}"
+                )
         return request.height, request.width
     if image_YX3 is not None:
         return size_for(image_YX3, area_px=card.height * card.width, grid_px=grid)
@@ -213,7 +216,5 @@ def _solver(config: GenerateConfig, model: LoadedModel) -> Solver:
         name = "multistep" if type(model.scheduler).__name__ == "UniPCMultistepScheduler" else "euler"
     if name == "multistep":
         options = model.scheduler.config
-        return Multistep(
-            order=options.get("solver_order", 2), lower_order_final=options.get("lower_order_final", True)
-        )
+        return Multistep(order=options.get("solver_order", 2), lower_order_final=options.get("lower_order_final", True))
     return Euler() if name == "euler" else Renoise()

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
+from vgen import __version__
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, flat, merge
 from vgen.errors import ConfigError, ResourceError
+from vgen.frames import FramesDigest
 from vgen.images import load_image
 from vgen.job import Job, resolve
 from vgen.models.cache import KVCache
@@ -29,12 +30,11 @@ from vgen.models.load import EMBEDDED, LoadedModel, load_model
 from vgen.models.vae import StreamingDecoder, encode_frames
 from vgen.plan import Plan, check_memory, free_mib
 from vgen.samplers import Branches, BranchTexts, GivenNoise, Guided, IndependentNoise, NoiseSource, Rollout
-from vgen.frames import FramesDigest
 
 __all__ = ["Event", "Run", "VideoPipeline", "pick_device", "pick_dtype"]
 
 RECORD_SCHEMA = 1
-RECORDED_PACKAGES = ("vgen", "torch", "diffusers", "transformers", "numpy")
+RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 ImageSource = str | Path | Image | NDArray[np.uint8] | Tensor
 
 
@@ -268,14 +268,15 @@ class Run:
     def record(self) -> dict[str, Any]:
         """How the clip was made; complete once the run has ended."""
         model, job = self.pipeline.model, self.job
+        dtype = str(self.pipeline.dtype).removeprefix("torch.")
         return {
             "schema": RECORD_SCHEMA,
             "request": {key: value for key, value in flat(self.config).items() if key in self.said},
-            "resolved": job.resolved() | {"run.device": str(self.pipeline.device), "run.dtype": _name(self.pipeline.dtype)},
+            "resolved": job.resolved() | {"run.device": str(self.pipeline.device), "run.dtype": dtype},
             "explicit": self.said,
             "seed": job.seed,
             "model": {"id": model.id, "name": model.card.name, "digests": model.digests()},
-            "versions": {name: version(name) for name in RECORDED_PACKAGES} | {"python": platform.python_version()},
+            "versions": _versions(),
             "machine": _machine(self.pipeline.device),
             "attention": [{"layers": "all", "steps": "all", "pattern": "dense", "executor": "sdpa", "density": 1.0}],
             "image": None if job.image_YX3 is None else _image_digest(job.image_YX3),
@@ -310,9 +311,7 @@ class Run:
                     self._digest.update(frames)
                     self._chunks.append(len(frames))
                     clock.add("decode")
-                    yield Event(
-                        stage="decode", done=sum(self._chunks), total=self.job.num_frames, frames_FYX3=frames
-                    )
+                    yield Event(stage="decode", done=sum(self._chunks), total=self.job.num_frames, frames_FYX3=frames)
                     clock.restart()
 
     def _rollout(self, initial_CTHW: Tensor | None) -> tuple[Rollout[Any], Any]:
@@ -395,14 +394,15 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return dtypes[name]
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
 def _to_uint8(frames_BCFYX: Tensor) -> NDArray[np.uint8]:
     pixels_FYX3 = ((frames_BCFYX[0] + 1.0) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0)
     array: NDArray[np.uint8] = pixels_FYX3.contiguous().cpu().numpy()
     return array
+
+
+def _versions() -> dict[str, str]:
+    ours = {"vgen": __version__, "python": platform.python_version()}
+    return ours | {name: version(name) for name in RECORDED_PACKAGES}
 
 
 def _machine(device: torch.device) -> dict[str, Any]:
@@ -419,7 +419,10 @@ def _machine(device: torch.device) -> dict[str, Any]:
 def _peak_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / (1 << 20), 1)
-    return round(psutil.Process().memory_info().rss / (1 << 20), 1)
+    import resource  # not on Windows, where vgen has not been tried
+
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / (1 << 20), 1)
 
 
 def _image_digest(image_YX3: NDArray[np.uint8]) -> dict[str, Any]:

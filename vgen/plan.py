@@ -101,5 +101,6 @@ def check_memory(plan: Plan, what: str, free: float) -> None:
     """
     if plan.more > free:
         raise ResourceError(
-            f"{what} would take about {plan.more:,.0f} MiB more, {free:,.0f} MiB are free; ask for a smaller --size or fewer frames"
+            f"{what} would take about {plan.more:,.0f} MiB more, {free:,.0f} MiB are free; "
+            "ask for a smaller --size or fewer frames"
         )

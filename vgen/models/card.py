@@ -73,16 +73,16 @@ def card_for(folder: Path, configs: dict[str, dict[str, Any]]) -> ModelCard:
         if _agrees(match, configs):
             fits.append((sum(len(keys) for keys in match.values()), preset.name, content))
     if not fits:
-        raise ModelError(f"{folder}: no {CARD_FILE} beside the weights, and no preset in configs/models fits its config")
+        raise ModelError(
+            f"{folder}: no {CARD_FILE} beside the weights, and no preset in configs/models fits its config"
+        )
     _, name, content = max(fits, key=lambda fit: fit[:2])
     return _read(OmegaConf.to_yaml(OmegaConf.create(content)), name)
 
 
 def _agrees(match: dict[str, dict[str, Any]], configs: dict[str, dict[str, Any]]) -> bool:
     return all(
-        configs.get(component, {}).get(key) == value
-        for component, keys in match.items()
-        for key, value in keys.items()
+        configs.get(component, {}).get(key) == value for component, keys in match.items() for key, value in keys.items()
     )
 
 

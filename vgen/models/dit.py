@@ -2,8 +2,8 @@
 
 Parameter names and config are those of diffusers' `WanTransformer3DModel`, so every Wan-class folder loads, and
 `to_stock` gives the stock class back for writing. What differs is inside: the modulation is per frame, [B, T, 6, D],
-never expanded to tokens; positions are explicit; self-attention is a swappable `VideoAttention`, optionally block-causal,
-over cached and own keys; keys and values of the text are computed once per prompt.
+never expanded to tokens; positions are explicit; self-attention is a swappable `VideoAttention`, optionally
+block-causal, over cached and own keys; keys and values of the text are computed once per prompt.
 
 Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.09748.
 """
@@ -125,9 +125,7 @@ class VideoDiTBlock(nn.Module):
         if held is not None and frame.context_rotation is not None:
             past_k_BMNK = apply_rotation(held[0], frame.context_rotation)
             k_BMNK, v_BMNK = torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((held[1], v_BMNK), dim=1)
-            key = TokenGrid(
-                frames=k_BMNK.shape[1] // frame.grid.tokens_per_frame, height=key.height, width=key.width
-            )
+            key = TokenGrid(frames=k_BMNK.shape[1] // frame.grid.tokens_per_frame, height=key.height, width=key.width)
         if frame.causal_block is None:
             out_BLNK = frame.attention(q_BLNK, k_BMNK, v_BMNK, query=frame.grid, key=key, layer=layer)
         else:
@@ -162,7 +160,7 @@ class VideoDiTBlock(nn.Module):
         return TextKV(k_BMNK, v_BMNK, image_k_BMNK, attn.add_v_proj(image_BMD).unflatten(2, (attn.heads, -1)))
 
 
-class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):  # type: ignore[misc]  # diffusers is untyped
+class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
     """Predicts the velocity eps - x0 of a noisy video latent.
 
     The config is `WanTransformer3DModel`'s, argument by argument.
@@ -178,7 +176,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):  # type: 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        patch_size: tuple[int, ...] = (1, 2, 2),
+        patch_size: tuple[int, int, int] = (1, 2, 2),
         num_attention_heads: int = 40,
         attention_head_dim: int = 128,
         in_channels: int = 16,
@@ -284,9 +282,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):  # type: 
         """The same weights in diffusers' own class; folders are always written through it."""
         with torch.device("meta"):
             stock = WanTransformer3DModel.from_config(self.config)
-        rope = type(stock.rope)(
-            self.config.attention_head_dim, self.config.patch_size, self.config.rope_max_seq_len
-        )
+        rope = type(stock.rope)(self.config.attention_head_dim, self.config.patch_size, self.config.rope_max_seq_len)
         stock.load_state_dict(self.state_dict(), assign=True)
         stock.rope = rope  # its tables are not weights, so `assign` leaves them on the meta device
         return stock.eval()

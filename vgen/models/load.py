@@ -20,7 +20,7 @@ from vgen.models.card import ModelCard, card_for
 from vgen.models.dit import VideoDiT
 from vgen.models.text import PromptEncoder
 
-__all__ = ["EMBEDDED", "LoadedModel", "embedded_folder", "find_folder", "load_model"]
+__all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model"]
 
 EMBEDDED = "playground"
 CONFIG_LIMIT_BYTES = 4 << 20
@@ -119,6 +119,17 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype) -> Loade
     )
 
 
+def describe(model: str) -> tuple[Path, ModelCard, int]:
+    """Folder, card and size in bytes of a model, without loading it.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    folder = find_folder(model)
+    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return folder, card_for(folder, _checked_configs(folder)), size_bytes
+
+
 def embedded_folder() -> Path:
     """The folder of the model that comes with the package."""
     with as_file(files("vgen").joinpath("assets", EMBEDDED)) as folder:
@@ -137,16 +148,17 @@ def find_folder(model: str) -> Path:
     if folder.is_dir():
         raise ModelError(f"{model}: no model_index.json in it; a model is a folder in diffusers format")
     hint = nearest(model, [EMBEDDED])
-    raise ModelError(f"model '{model}' is neither a name nor a folder; {hint}, or the path of a diffusers-format folder")
+    raise ModelError(
+        f"model '{model}' is neither a name nor a folder; {hint}, or the path of a diffusers-format folder"
+    )
 
 
 def _checked_configs(folder: Path) -> dict[str, dict[str, Any]]:
     """Every config of the folder, after checking that classes are allowed and weights complete."""
     index = _read_json(folder / "model_index.json")
     if index.get("_class_name") not in PIPELINES:
-        raise ModelError(
-            f"{folder}: model_index.json names the pipeline {index.get('_class_name')!r}; possible: {', '.join(PIPELINES)}"
-        )
+        named = index.get("_class_name")
+        raise ModelError(f"{folder}: model_index.json names the pipeline {named!r}; possible: {', '.join(PIPELINES)}")
     configs = {"pipeline": index}
     for component, classes in ALLOWED.items():
         named = index.get(component)
@@ -181,7 +193,7 @@ def _check_weights(folder: Path, single: str) -> None:
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     if pickled:
         raise ModelError(
-            f"{folder}: weights are pickled ({', '.join(pickled)}), which can run code; convert them to safetensors first"
+            f"{folder}: weights are pickled ({', '.join(pickled)}), which can run code; convert them to safetensors"
         )
     raise ModelError(f"{folder}: incomplete, missing {single}")
 

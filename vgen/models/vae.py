@@ -69,7 +69,8 @@ class StreamingDecoder:
         """
         config = self.vae.config
         z = latents_BCTHW.to(self.vae.device, self.vae.dtype)
-        z = self.vae.post_quant_conv(z / (1.0 / _per_channel(config.latents_std, z)) + _per_channel(config.latents_mean, z))
+        mean, std = _per_channel(config.latents_mean, z), _per_channel(config.latents_std, z)
+        z = self.vae.post_quant_conv(z / (1.0 / std) + mean)  # the stock pipeline's order of operations
         decoded = [self._decode_one(z[:, :, i : i + 1]) for i in range(z.shape[2])]
         frames = torch.cat(decoded, dim=2)
         if config.patch_size is not None:

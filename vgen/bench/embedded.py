@@ -1,0 +1,80 @@
+"""How well a model makes what a playground prompt says: clips of held-out prompts, looked at by the frozen detector.
+
+The prompts, scenes and seeds are the same every time. The same figures for real renders, and for clips held against
+other prompts, stand beside, because a share alone says little.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgen.pipeline import VideoPipeline
+from vgen.playground.caption import claim_of
+from vgen.playground.detect import detect
+from vgen.playground.render import render
+from vgen.playground.scene import Scene, Split
+from vgen.playground.score import Case, held_out_prompts
+from vgen.playground.simulate import simulate
+
+__all__ = ["FirstFrame", "first_frames", "generated_cases", "psnr_db", "rendered_cases"]
+
+SPLITS: tuple[Split, ...] = ("held_out_seed", "held_out_combination")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFrame:
+    """How well a clip keeps the image that it was made from."""
+
+    split: Split
+    psnr_db: float
+
+
+def generated_cases(
+    pipeline: VideoPipeline, count: int, *, sampler: str | None = None, steps: int | None = None
+) -> Iterator[Case]:
+    """One case per held-out prompt, half from each split, as its clip is finished.
+
+    Args:
+        pipeline: whose model is scored, at its card's defaults.
+        count: prompts in all.
+        sampler, steps: other than the card's.
+    """
+    for split, scene, prompt in _prompts(count):
+        clip = pipeline(prompt, seed=scene.seed % 2**31, sampler=sampler, num_inference_steps=steps)
+        yield Case(split=split, claim=claim_of(scene), detection=detect(clip.frames, clip.fps))
+
+
+def rendered_cases(pipeline: VideoPipeline, count: int) -> Iterator[Case]:
+    """The same prompts with the world's own renders in place of the model's clips, at the model's size and length."""
+    card = pipeline.model.card
+    for split, scene, _ in _prompts(count):
+        frames = _render(scene, card.height, card.width, card.num_frames)
+        yield Case(split=split, claim=claim_of(scene), detection=detect(frames, card.fps))
+
+
+def first_frames(pipeline: VideoPipeline, count: int) -> Iterator[FirstFrame]:
+    """Image-to-video from first frames of held-out renders: PSNR of the clip's first frame against the image."""
+    card = pipeline.model.card
+    for split, scene, prompt in _prompts(count):
+        image_YX3 = _render(scene, card.height, card.width, 1)[0]
+        clip = pipeline(prompt, image_YX3, seed=scene.seed % 2**31)
+        yield FirstFrame(split, psnr_db(clip.frames[0], image_YX3))
+
+
+def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of uint8 pictures in dB; 100 where they are equal."""
+    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return 100.0 if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def _prompts(count: int) -> Iterator[tuple[Split, Scene, str]]:
+    for index, split in enumerate(SPLITS):
+        for scene, prompt in held_out_prompts(count * (index + 1) // 2 - count * index // 2, split):
+            yield split, scene, prompt
+
+
+def _render(scene: Scene, height: int, width: int, frames: int) -> NDArray[np.uint8]:
+    clip: NDArray[np.uint8] = render([scene], [simulate(scene, frames)], height=height, width=width)[0].numpy()
+    return clip

@@ -1,0 +1,39 @@
+"""The commands of `vgen`, put together."""
+
+from typing import Annotated
+
+import typer
+
+from vgen import __version__
+from vgen.cli import generate, models, playground, replay, train
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="vgen",
+    help="Long, physically plausible video from a prompt or an image.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("generate")(generate.generate)
+app.command("replay")(replay.replay)
+app.command("models")(models.models)
+app.add_typer(playground.app, name="playground")
+app.add_typer(train.app, name="train")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass

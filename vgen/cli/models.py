@@ -1,0 +1,41 @@
+"""`vgen models`: what can be run."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from vgen.errors import ConfigError
+
+__all__ = ["models"]
+
+
+def models(
+    model: Annotated[str | None, typer.Argument(help="By name or folder; the embedded one if left out.")] = None,
+    output_format: Annotated[str, typer.Option("--format", help="human or json.")] = "human",
+) -> None:
+    """Say what a model is: size on disk, native clip, samplers."""
+    from dataclasses import asdict
+
+    from vgen.cli.quiet import quiet
+
+    quiet()
+    from vgen.models.load import EMBEDDED, describe
+
+    if output_format not in ("human", "json"):
+        raise ConfigError(f"--format takes human or json, got '{output_format}'")
+    name = model or EMBEDDED
+    folder, card, size_bytes = describe(name)
+    row = {"model": name, "folder": str(folder), "mib": round(size_bytes / 2**20, 1), **asdict(card)}
+    typer.echo(json.dumps(row) if output_format == "json" else _human(row))
+
+
+def _human(row: dict[str, Any]) -> str:
+    words = "its own vocabulary" if row["closed_vocabulary"] else "open vocabulary"
+    takes = "text" if row["image"] == "none" else "text, first frame"
+    return (
+        f"{row['model']}  {row['mib']:g} MiB  {row['width']}x{row['height']}, {row['num_frames']} frames "
+        f"at {row['fps']} fps\n"
+        f"  takes {takes}; {words}; samplers {', '.join(row['samplers'])}; "
+        f"{row['num_inference_steps']} steps, guidance {row['guidance_scale']:g}\n  {row['folder']}"
+    )

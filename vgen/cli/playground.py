@@ -1,0 +1,128 @@
+"""`vgen playground render | caption | score`: the small world that trains and tests the embedded model."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vgen.errors import InputError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="playground",
+    help="A small world with known physics: draw it, caption it, score a model on it.",
+    no_args_is_help=True,
+)
+
+Seed = Annotated[int, typer.Argument(min=0, help="Number of the scene; the same number is the same scene.")]
+
+
+@app.command("caption")
+def caption(seed: Seed, variants: Annotated[int, typer.Option(min=1, help="How many wordings.")] = 3) -> None:
+    """Print wordings of one scene's caption."""
+    from vgen.playground.caption import caption as words_of
+    from vgen.playground.scene import sample_scene
+
+    scene = sample_scene(seed)
+    for variant in range(variants):
+        typer.echo(words_of(scene, variant))
+
+
+@app.command("render")
+def render(
+    seed: Seed,
+    output: Annotated[Path, typer.Option("-o", "--output", help="As for vgen generate.")] = Path("scene.mp4"),
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Height and width in pixels.")] = 96,
+    frames: Annotated[int, typer.Option(min=1, max=65, help="Frames, at 12 per second.")] = 33,
+) -> None:
+    """Simulate and draw one scene; its truth goes into the record."""
+    from vgen.clip import Clip
+    from vgen.playground.caption import caption as words_of
+    from vgen.playground.render import render as draw
+    from vgen.playground.scene import FPS, sample_scene, split_of
+    from vgen.playground.simulate import laws_of, simulate
+
+    scene = sample_scene(seed)
+    trajectory = simulate(scene, frames)
+    pixels_FYX3 = draw([scene], [trajectory], height=size, width=size)[0].numpy()
+    record = {
+        "scene": seed,
+        "caption": words_of(scene, 0),
+        "split": split_of(scene),
+        "laws": list(laws_of(scene)),
+        "moments": [{"kind": m.kind, "frame": m.frame, "bodies": list(m.bodies)} for m in trajectory.moments],
+    }
+    typer.echo(str(Clip(frames=pixels_FYX3, fps=float(FPS), record=record).save(output)))
+
+
+@app.command("score")
+def score(
+    model: Annotated[str, typer.Argument(help="A model, by name or folder.")] = "playground",
+    count: Annotated[int, typer.Option(min=2, help="Held-out prompts, half of each kind.")] = 60,
+    sampler: Annotated[str | None, typer.Option(help="Other than full.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Other than the model card's.")] = None,
+    image: Annotated[bool, typer.Option("--image", help="Image-to-video: how well the first frame is kept.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make clips of held-out prompts and see whether they show what was said."""
+    from vgen.cli.quiet import quiet
+
+    quiet()
+    from vgen.pipeline import VideoPipeline
+
+    pipeline = VideoPipeline.from_pretrained(model)
+    if pipeline.model.card.name != "playground" and pipeline.model.card.closed_vocabulary:
+        raise InputError(f"model '{model}' has a vocabulary of its own; playground prompts mean nothing to it")
+    result = _image_score(pipeline, count) if image else _text_score(pipeline, count, sampler, steps)
+    typer.echo(json.dumps(result) if as_json else _table(result))
+
+
+def _text_score(pipeline: Any, count: int, sampler: str | None, steps: int | None) -> dict[str, Any]:
+    from vgen.bench.embedded import generated_cases, rendered_cases
+    from vgen.cli.progress import say
+    from vgen.playground.score import score as score_cases
+
+    cases = []
+    for case in generated_cases(pipeline, count, sampler=sampler, steps=steps):
+        cases.append(case)
+        if len(cases) % 10 == 0:
+            say(f"clips: {len(cases)}/{count}")
+    return {
+        "model": pipeline.model.id,
+        "digests": pipeline.model.digests(),
+        "generated": score_cases(cases).as_dict(),
+        "rendered": score_cases(list(rendered_cases(pipeline, count))).as_dict(),
+    }
+
+
+def _image_score(pipeline: Any, count: int) -> dict[str, Any]:
+    from statistics import fmean
+
+    from vgen.bench.embedded import first_frames
+
+    kept = list(first_frames(pipeline, count))
+    values = [first.psnr_db for first in kept]
+    return {
+        "model": pipeline.model.id,
+        "digests": pipeline.model.digests(),
+        "first_frame_psnr_db": {"mean": fmean(values), "least": min(values), "clips": len(values)},
+    }
+
+
+def _table(result: dict[str, Any]) -> str:
+    if "first_frame_psnr_db" in result:
+        row = result["first_frame_psnr_db"]
+        return f"first frame kept at {row['mean']:.1f} dB (least {row['least']:.1f}) over {row['clips']} clips"
+    lines = [f"{'':22}{'generated':>26}{'renders':>10}{'chance':>9}"]
+    for split, aspects in result["generated"]["scores"].items():
+        lines.append(split)
+        for aspect, seen in aspects.items():
+            if seen["total"]:
+                low, high = seen["interval_95"]
+                real = result["rendered"]["scores"][split][aspect]["rate"]
+                chance = "" if seen["chance"] is None else f"{seen['chance']:.2f}"
+                shown = f"{seen['rate']:.2f} [{low:.2f}, {high:.2f}] of {seen['total']}"
+                lines.append(f"  {aspect:20}{shown:>26}{real:>10.2f}{chance:>9}")
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""Progress of a run on stderr: a bar per stage with ETA on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+from vgen.pipeline import Event
+
+__all__ = ["say", "watched"]
+
+LINE_EVERY_S = 5.0
+
+
+def say(line: str) -> None:
+    """One line for the user, on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def watched(events: Iterable[Event]) -> Iterator[Event]:
+    """Passes events through and shows where they stand."""
+    if sys.stderr.isatty():
+        yield from _bars(events)
+    else:
+        yield from _lines(events)
+
+
+def _bars(events: Iterable[Event]) -> Iterator[Event]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks = {}
+        for event in events:
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(event.stage, total=event.total)
+            bars.update(tasks[event.stage], completed=event.done)
+            yield event
+
+
+def _lines(events: Iterable[Event]) -> Iterator[Event]:
+    started: dict[str, float] = {}
+    last = time.monotonic()
+    for event in events:
+        now = time.monotonic()
+        since = started.setdefault(event.stage, now)
+        if event.done == event.total or now - last >= LINE_EVERY_S:
+            left = (now - since) / event.done * (event.total - event.done)
+            eta = f", {left:.0f} s left" if event.done < event.total else ""
+            say(f"{event.stage}: {event.done}/{event.total}{eta}")
+            last = now
+        yield event

@@ -1,0 +1,308 @@
+"""Stage 3: text encoder and video transformer together, by flow matching with a noise level per latent frame.
+
+x_sigma = (1 - sigma) x0 + sigma eps, and the transformer predicts eps - x0 (Lipman et al. 2023, arXiv:2210.02747), as Wan
+does. `levels.py` says which frame has which level; frames that are clean carry no loss.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+
+from vgen.models.dit import VideoDiT
+from vgen.playground.caption import VOCABULARY, caption, num_variants
+from vgen.playground.scene import sample_scene
+from vgen.training.config import DiTRecipe, PlaygroundTraining, recipe_digest
+from vgen.training.folder import save_folder
+from vgen.training.latents import CachedLatents, read_latents
+from vgen.training.levels import MIX_CAUSAL, MIX_FULL, draw_sigmas
+from vgen.training.loop import Learner, Plan, TrainingRecord, keyed, load_checkpoint, named_parameters, save_checkpoint
+from vgen.training.optim import Optimizer
+from vgen.training.state import read_training_state, write_training_state
+from vgen.training.text import build_text_encoder, build_tokenizer, text_states
+
+__all__ = ["Window", "build_dit", "draw_windows", "export_dit", "flow_loss", "train_dit", "validation_loss"]
+
+_BY_ADAM = (
+    "embedder.weight",
+    "shared.weight",
+    "proj_out.weight",
+    "scale_shift_table",
+    "relative_attention_bias.weight",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A batch of training windows.
+
+    Args:
+        x0_BCTHW: clean latents, fp32.
+        prompts: one per window; empty where dropped.
+        from_start: whether the window begins with latent 0.
+    """
+
+    x0_BCTHW: Tensor
+    prompts: list[str]
+    from_start: list[bool]
+
+
+def build_dit(recipe: DiTRecipe, channels: int, seed: int) -> VideoDiT:
+    """A fresh transformer in Wan's layout; its last layer starts at zero, so that it first predicts nothing."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        dit = VideoDiT(
+            patch_size=(1, 2, 2),
+            num_attention_heads=recipe.heads,
+            attention_head_dim=recipe.head_width,
+            in_channels=channels,
+            out_channels=channels,
+            text_dim=recipe.text_dim,
+            freq_dim=256,
+            ffn_dim=recipe.ffn_dim,
+            num_layers=recipe.layers,
+            cross_attn_norm=True,
+        )
+    torch.nn.init.zeros_(dit.proj_out.weight)
+    torch.nn.init.zeros_(dit.proj_out.bias)
+    return dit
+
+
+def draw_windows(latents: CachedLatents, index: int, recipe: DiTRecipe, seed: int) -> tuple[Window, int]:
+    """The windows of one step.
+
+    Each pass over the clips has its own order, keyed by its number. Half of the windows start at latent 0, the others
+    later in the clip and without it, since a sliding window that has moved on does not see latent 0 either.
+
+    Args:
+        latents: what to draw from.
+        index: windows drawn so far, over all runs.
+        recipe: of the stage.
+        seed: of the run.
+
+    Returns:
+        The windows, and the index to go on from.
+    """
+    total, last = len(latents.seeds), latents.x0_BCTHW.shape[2] - recipe.window
+    clips, prompts, from_start = [], [], []
+    orders: dict[int, Tensor] = {}
+    for position in range(index, index + recipe.batch):
+        epoch = position // total
+        if epoch not in orders:
+            orders[epoch] = torch.randperm(total, generator=keyed(seed, "order", epoch))
+        clip = int(orders[epoch][position % total])
+        generator = keyed(seed, "window", position)
+        late, drop = torch.rand(2, generator=generator).tolist()
+        start = int(torch.randint(1, last + 1, (), generator=generator)) if late < recipe.mid_clip and last > 0 else 0
+        scene = sample_scene(latents.seeds[clip])
+        variant = int(torch.randint(num_variants(scene), (), generator=generator))
+        clips.append(latents.x0_BCTHW[clip, :, start : start + recipe.window])
+        prompts.append("" if drop < recipe.dropout else caption(scene, variant))
+        from_start.append(start == 0)
+    window = Window(x0_BCTHW=torch.stack(clips).float(), prompts=prompts, from_start=from_start)
+    return window, index + recipe.batch
+
+
+def flow_loss(
+    dit: Callable[..., Tensor],
+    x0_BCTHW: Tensor,
+    noise_BCTHW: Tensor,
+    sigma_BT: Tensor,
+    text_BMD: Tensor,
+    causal_block: int | None,
+) -> Tensor:
+    """Mean squared error of the velocity over the frames that are noisy."""
+    sigma = sigma_BT[:, None, :, None, None]
+    x_BCTHW = (1 - sigma) * x0_BCTHW + sigma * noise_BCTHW
+    velocity_BCTHW = dit(x_BCTHW, sigma_BT, text_BMD, causal_block=causal_block).float()
+    error_BT = (velocity_BCTHW - (noise_BCTHW - x0_BCTHW)).square().mean((1, 3, 4))
+    noisy_BT = (sigma_BT > 0).float()
+    return (error_BT * noisy_BT).sum() / noisy_BT.sum()
+
+
+def train_dit(
+    config: PlaygroundTraining,
+    *,
+    folder: Path,
+    cache: Path,
+    checkpoints: Path,
+    plan: Plan,
+    resume: bool,
+    device: torch.device,
+    compiled: bool,
+    report_every: int = 20,
+    save_every_s: float = 180.0,
+) -> Iterator[TrainingRecord]:
+    """Trains on cached latents, and at the end writes the whole model folder with averaged weights.
+
+    Args:
+        config: the recipe.
+        folder: model folder; its `vae` is read and kept.
+        cache: of latents.
+        checkpoints: for full checkpoints; one there is always continued.
+        plan: length of this run.
+        resume: start from the weights in `folder` with a fresh optimiser, where there is no checkpoint.
+        device: CPU or CUDA.
+        compiled: whether the transformer goes through torch.compile.
+        report_every: steps between records.
+        save_every_s: seconds of training between checkpoints.
+    """
+    recipe = config.dit
+    latents = read_latents(config, folder=folder, cache=cache, split="train")
+    held_out = read_latents(config, folder=folder, cache=cache, split="held_out_seed")
+    model, learner = _start(config, folder, resume, device)
+    digest = recipe_digest(config.seed, config.size, recipe)
+    load_checkpoint(checkpoints, learner, digest)
+    forward = torch.compile(model.dit, dynamic=False) if compiled else model.dit
+    saved_s, total = learner.spent_s, 0.0
+    while plan.done(learner.run_steps, learner.spent_s) < 1:
+        total += _step(config, learner, model, forward, latents, plan)
+        values: dict[str, float] = {}
+        if learner.spent_s - saved_s > save_every_s:
+            save_checkpoint(checkpoints, learner, digest)
+            saved_s = learner.spent_s
+            values["held_out"] = _averaged_validation(learner, model, held_out, config)
+        if values or learner.step % report_every == 0:
+            values["loss"] = total / report_every
+            total = 0.0
+            done, eta_s = plan.done(learner.run_steps, learner.spent_s), learner.eta_s(plan)
+            yield TrainingRecord(stage="dit", step=learner.step, done=done, eta_s=eta_s, values=values)
+    save_checkpoint(checkpoints, learner, digest)
+    score = _write(config, learner, model, held_out, folder, digest)
+    yield TrainingRecord(stage="dit", step=learner.step, done=1.0, eta_s=0.0, values={"held_out": score})
+
+
+def export_dit(config: PlaygroundTraining, *, folder: Path, checkpoints: Path, held_out: CachedLatents) -> float:
+    """Writes the model folder from the averaged weights of a checkpoint, while training may go on elsewhere.
+
+    Returns:
+        The validation loss of what was written.
+    """
+    model, learner = _start(config, folder, resume=False, device=torch.device("cpu"))
+    digest = recipe_digest(config.seed, config.size, config.dit)
+    assert load_checkpoint(checkpoints, learner, digest), f"no checkpoint in {checkpoints}"
+    return _write(config, learner, model, held_out, folder, digest)
+
+
+@torch.no_grad()
+def validation_loss(
+    dit: VideoDiT,
+    tokenizer: PreTrainedTokenizerFast,
+    encoder: UMT5EncoderModel,
+    held_out: CachedLatents,
+    config: PlaygroundTraining,
+) -> float:
+    """Flow loss on held-out clips with fixed prompts, noise and levels; full and block-causal attention, half each."""
+    recipe, losses = config.dit, []
+    for start in range(0, len(held_out.seeds), recipe.batch):
+        rows = slice(start, start + recipe.batch)
+        x0_BCTHW = held_out.x0_BCTHW[rows, :, : recipe.window].float().to(dit.device)
+        prompts = [caption(sample_scene(seed), 0) for seed in held_out.seeds[rows]]
+        text_BMD = text_states(tokenizer, encoder, prompts, recipe.text_length)
+        for mix, block in ((MIX_FULL, None), (MIX_CAUSAL, recipe.causal_block)):
+            generator = keyed(0, f"validation {block}", start)
+            noise_BCTHW, sigma_BT = _noise_and_levels(x0_BCTHW, [True] * len(prompts), recipe, mix, generator)
+            losses.append(flow_loss(dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
+    return sum(losses) / len(losses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    dit: VideoDiT
+    tokenizer: PreTrainedTokenizerFast
+    encoder: UMT5EncoderModel
+
+
+def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch.device) -> tuple[_Model, Learner]:
+    """The weights to begin with, and a learner over them with a fresh optimiser."""
+    recipe, step, next_index = config.dit, 0, 0
+    if resume:
+        state = read_training_state(folder)["dit"]
+        step, next_index = state["step"], state["next_index"]
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+        encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+        dit = VideoDiT.from_pretrained(folder / "transformer", torch_dtype=torch.float32, use_safetensors=True)
+    else:
+        tokenizer = build_tokenizer(VOCABULARY, recipe.text_length)
+        encoder = build_text_encoder(recipe, len(tokenizer), config.seed)
+        dit = build_dit(recipe, config.vae.z_dim, config.seed)
+    modules: dict[str, torch.nn.Module] = {"encoder": encoder.to(device).train(), "dit": dit.to(device).train()}
+    optimizer = Optimizer(
+        named_parameters(modules),
+        by_adam=_BY_ADAM,
+        matrix_lr=recipe.matrix_lr,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+    )
+    learner = Learner(modules, optimizer, average=recipe.average, step=step, next_index=next_index)
+    return _Model(dit, tokenizer, encoder), learner
+
+
+def _step(
+    config: PlaygroundTraining,
+    learner: Learner,
+    model: _Model,
+    forward: Callable[..., Tensor],
+    latents: CachedLatents,
+    plan: Plan,
+) -> float:
+    """One step; returns its loss."""
+    recipe, device = config.dit, model.dit.device
+    generator = keyed(config.seed, "levels", learner.step)
+    causal = float(torch.rand((), generator=generator)) < recipe.causal
+    mix, block = (MIX_CAUSAL, recipe.causal_block) if causal else (MIX_FULL, None)
+    window, learner.next_index = draw_windows(latents, learner.next_index, recipe, config.seed)
+    noise_BCTHW, sigma_BT = _noise_and_levels(window.x0_BCTHW, window.from_start, recipe, mix, generator)
+    with torch.autocast(device.type, torch.bfloat16):
+        text_BMD = text_states(model.tokenizer, model.encoder, window.prompts, recipe.text_length)
+        loss = flow_loss(
+            forward, window.x0_BCTHW.to(device), noise_BCTHW.to(device), sigma_BT.to(device), text_BMD, block
+        )
+    learner.update(loss, plan)
+    return loss.item()
+
+
+def _noise_and_levels(
+    x0_BCTHW: Tensor, from_start: list[bool], recipe: DiTRecipe, mix: dict[str, float], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    noise_BCTHW = torch.randn(x0_BCTHW.shape, generator=generator)
+    sigma_BT = draw_sigmas(
+        from_start,
+        frames=x0_BCTHW.shape[2],
+        block=recipe.causal_block,
+        mix=mix,
+        shift=recipe.shift,
+        generator=generator,
+    )
+    return noise_BCTHW.to(x0_BCTHW.device), sigma_BT.to(x0_BCTHW.device)
+
+
+def _averaged_validation(learner: Learner, model: _Model, held_out: CachedLatents, config: PlaygroundTraining) -> float:
+    learner.swap()
+    score = validation_loss(model.dit, model.tokenizer, model.encoder, held_out, config)
+    learner.swap()
+    return score
+
+
+def _write(
+    config: PlaygroundTraining, learner: Learner, model: _Model, held_out: CachedLatents, folder: Path, digest: str
+) -> float:
+    """The model folder with averaged weights, and its training state. Leaves the averaged weights in the model."""
+    learner.swap()
+    score = validation_loss(model.dit, model.tokenizer, model.encoder, held_out, config)
+    vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+    save_folder(folder, config=config, vae=vae, tokenizer=model.tokenizer, encoder=model.encoder, dit=model.dit)
+    write_training_state(
+        folder,
+        "dit",
+        step=learner.step,
+        next_index=learner.next_index,
+        seed=config.seed,
+        digest=digest,
+        values={"held_out": score},
+    )
+    return score

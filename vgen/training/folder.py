@@ -1,0 +1,66 @@
+"""Writes the embedded model: one diffusers-format folder, through diffusers' and transformers' own classes."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline
+from omegaconf import OmegaConf
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+
+from vgen.models.card import ModelCard
+from vgen.models.dit import VideoDiT
+from vgen.playground.scene import FPS
+from vgen.training.config import PlaygroundTraining
+from vgen.training.state import MAX_SHARD
+from vgen.training.text import name_tokenizer_class
+
+__all__ = ["model_card", "save_folder"]
+
+
+def save_folder(
+    folder: Path,
+    *,
+    config: PlaygroundTraining,
+    vae: AutoencoderKLWan,
+    tokenizer: PreTrainedTokenizerFast,
+    encoder: UMT5EncoderModel,
+    dit: VideoDiT,
+) -> None:
+    """Writes all components, the card, and nothing that is not safetensors or JSON.
+
+    The transformer is stored in bfloat16, the text encoder (which needs it) and the autoencoder in float32. Images follow
+    Wan2.2-TI2V: `expand_timesteps`, a clean first latent.
+    """
+    stored = VideoDiT.from_config(dit.config)
+    stored.load_state_dict({name: value.bfloat16() for name, value in dit.state_dict().items()}, assign=True)
+    pipeline = WanPipeline(
+        tokenizer=tokenizer,
+        text_encoder=encoder,
+        vae=vae,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=config.dit.shift),
+        transformer=stored.to_stock(),
+        expand_timesteps=True,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size=MAX_SHARD)
+    name_tokenizer_class(folder)
+    (folder / "vgen.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(model_card(config))))
+
+
+def model_card(config: PlaygroundTraining) -> ModelCard:
+    """What the embedded model is right with by default."""
+    recipe = config.dit
+    return ModelCard(
+        name="playground",
+        height=config.size,
+        width=config.size,
+        num_frames=config.num_frames,
+        fps=FPS,
+        num_inference_steps=recipe.num_inference_steps,
+        guidance_scale=recipe.guidance_scale,
+        text_length=recipe.text_length,
+        samplers=["full", "causal"],
+        causal_block=recipe.causal_block,
+        trained_window=recipe.window,
+        closed_vocabulary=True,
+        image="first_latent",
+    )

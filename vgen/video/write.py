@@ -1,0 +1,275 @@
+"""Writing video: mp4, gif, lossless mkv, or a folder of PNG frames; in chunks, so that long clips need little memory.
+
+The final name appears only when everything is written, read back for size and number of frames, and on the disk. A new
+kind that ffmpeg writes is a row of KINDS.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image, PngImagePlugin
+
+from vgen.errors import InputError, nearest
+from vgen.files import check_parent, os_errors, partial_path, publish, remove
+from vgen.frames import Frames, FramesDigest, check_frames
+from vgen.video.ffmpeg import VIDEO_KINDS, Ffmpeg, input_arguments, probe_stream
+
+__all__ = ["KINDS", "MAX_FPS", "MIN_FPS", "Kind", "VideoWriter", "check_output", "open_writer"]
+
+MIN_FPS = 0.1
+MAX_FPS = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How ffmpeg writes one kind of file.
+
+    Args:
+        muxer: ffmpeg's name of the container.
+        codec: arguments that choose and set the codec.
+        exact: what is read back equals what was written.
+        even: height and width must be even.
+        max_fps: the highest frame rate that the container can say.
+        comment: the container can carry a text.
+    """
+
+    muxer: str
+    codec: tuple[str, ...]
+    exact: bool = False
+    even: bool = False
+    max_fps: float = MAX_FPS
+    comment: bool = False
+
+
+_BT709 = "colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+
+KINDS: Mapping[str, Kind] = {
+    ".mp4": Kind(  # yuv420p plays everywhere; without tags, players guess the colours
+        muxer="mp4",
+        codec=(
+            *("-vf", f"scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd,setparams={_BT709}"),
+            *("-c:v", "libx264", "-preset", "medium", "-crf", "16", "-pix_fmt", "yuv420p"),
+        ),
+        even=True,
+        comment=True,
+    ),
+    ".gif": Kind(  # a palette per frame, since one for the whole clip would have to hold the clip
+        muxer="gif",
+        codec=("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
+        max_fps=50.0,  # viewers slow a frame of one hundredth of a second down to a tenth
+    ),
+    ".mkv": Kind(muxer="matroska", codec=("-c:v", "ffv1", "-level", "3", "-pix_fmt", "bgr0"), exact=True, comment=True),
+}
+
+
+class _Sink(Protocol):
+    """Takes frames one after another and leaves them at the path it was made with."""
+
+    def write(self, frame_YX3: Frames) -> None: ...
+    def finish(self, comment: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class VideoWriter:
+    """Takes a clip in chunks; made by `open_writer`. Set `comment` at any time before the block ends."""
+
+    def __init__(self, path: Path | str, *, fps: float, height: int, width: int) -> None:
+        self.path = check_output(path, fps=fps, height=height, width=width)
+        self.comment = ""
+        self.frames_written = 0
+        self._size = (height, width)
+        self._digest = FramesDigest(height=height, width=width)
+        self._partial = partial_path(self.path)
+        self._sink: _Sink
+        with os_errors("write", self.path):
+            if self.path.suffix.lower() in KINDS:
+                self._sink = _FfmpegSink(self._partial, self.path, fps=fps, height=height, width=width)
+            else:
+                self._sink = _PictureSink(self._partial, fps=fps)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the frames written so far; equals `Clip.sha256()` of the same frames."""
+        return self._digest.hexdigest()
+
+    def write(self, frames_FYX3: Frames) -> None:
+        """Appends a chunk, uint8 [F, Y, X, 3].
+
+        Raises:
+            InputError: the system or the encoder refuses; the old file stays as it is.
+        """
+        check_frames(frames_FYX3)
+        assert frames_FYX3.shape[1:3] == self._size, f"a chunk of {frames_FYX3.shape[1:3]} in a clip of {self._size}"
+        with os_errors("write", self.path):
+            for frame_YX3 in frames_FYX3:
+                self._sink.write(frame_YX3)
+        self._digest.update(frames_FYX3)
+        self.frames_written += len(frames_FYX3)
+
+    def finish(self) -> None:
+        """Completes the file, reads back its size and number of frames, and gives it its name."""
+        assert self.frames_written, "a clip needs at least one frame"
+        with os_errors("write", self.path):
+            self._sink.finish(self.comment)
+            self._check_partial()
+            publish(self._partial, self.path)
+
+    def close(self) -> None:
+        """Drops what is not finished."""
+        self._sink.close()
+        remove(self._partial)
+
+    def _check_partial(self) -> None:
+        if self._partial.is_dir():
+            got = (*self._size, len(list(self._partial.iterdir())))
+        else:
+            demuxer = VIDEO_KINDS[self.path.suffix.lower()]
+            info = probe_stream(self._partial, demuxer, max_frames=self.frames_written)
+            got = (info.height, info.width, info.frames)
+        wanted = (*self._size, self.frames_written)
+        assert got == wanted, f"'{self.path}' came back as (height, width, frames) {got}, written were {wanted}"
+
+
+@contextmanager
+def open_writer(path: Path | str, *, fps: float, height: int, width: int) -> Iterator[VideoWriter]:
+    """Opens a video for writing; it appears at `path` when the block ends, and not at all when the block fails.
+
+        with open_writer("clip.mp4", fps=12, height=96, width=96) as writer:
+            for chunk_FYX3 in chunks:
+                writer.write(chunk_FYX3)
+
+    Args:
+        path: its suffix picks the kind: .mp4, .gif, .mkv (lossless); none or .png makes a folder of PNG frames.
+        fps: frames per second.
+        height, width: of the frames, in pixels.
+
+    Raises:
+        InputError: as `check_output`, or the system refuses.
+    """
+    writer = VideoWriter(path, fps=fps, height=height, width=width)
+    try:
+        yield writer
+        writer.finish()
+    finally:
+        writer.close()
+
+
+def check_output(path: Path | str, *, fps: float, height: int, width: int) -> Path:
+    """Checks before a long run that a clip of this size can be written to `path`; returns it as a Path.
+
+    Raises:
+        InputError: the kind is unknown or cannot hold such a clip, the parent folder is missing or closed, or what
+            stands there is a folder with anything but PNG frames in it.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    assert height >= 1 and width >= 1, f"no frame is {width}x{height}"
+    if suffix not in {*KINDS, "", ".png"}:
+        raise InputError(f"cannot write '{path}': {nearest(suffix, KINDS)}, or a folder of PNG frames (no suffix)")
+    kind = KINDS.get(suffix)
+    max_fps = kind.max_fps if kind else MAX_FPS
+    if not MIN_FPS <= fps <= max_fps:
+        raise InputError(f"cannot write {fps:g} frames per second to '{path}'; possible: {MIN_FPS:g} to {max_fps:g}")
+    check_parent(path)
+    if kind is None:
+        _check_folder(path)
+        return path
+    if path.is_dir():
+        raise InputError(f"cannot write '{path}': a folder of that name exists")
+    if kind.even and (height % 2 or width % 2):
+        raise InputError(
+            f"cannot write {width}x{height} as {suffix}, whose sizes are even; nearest: {_even(width, height)}; "
+            "any size fits .mkv, .gif or a folder of PNG frames"
+        )
+    return path
+
+
+class _FfmpegSink:
+    """Pipes raw frames through ffmpeg."""
+
+    def __init__(self, partial: Path, path: Path, *, fps: float, height: int, width: int) -> None:
+        self._kind = KINDS[path.suffix.lower()]
+        self._partial = partial
+        self._task = f"write '{path}'"
+        rate = Fraction(fps).limit_denominator(1001)  # 23.976 and its like are whole numbers over 1001
+        arguments = [
+            *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "pipe:0"),
+            *self._kind.codec,
+            *("-fps_mode", "passthrough", "-flags:v", "+bitexact"),
+            *self._output(partial),
+        ]
+        self._run = Ffmpeg(arguments, task=self._task, feed=True)
+
+    def write(self, frame_YX3: Frames) -> None:
+        self._run.feed(frame_YX3.tobytes())
+
+    def finish(self, comment: str) -> None:
+        self._run.finish()
+        if comment and self._kind.comment:
+            self._add_comment(comment)
+
+    def close(self) -> None:
+        self._run.close()
+
+    def _add_comment(self, comment: str) -> None:
+        """Copies the stream into a file with the comment, which is known only when the last frame is."""
+        bare = partial_path(self._partial)
+        self._partial.rename(bare)
+        try:
+            arguments = [
+                *input_arguments(bare, self._kind.muxer),
+                *("-map", "0:v:0", "-c", "copy", "-metadata", f"comment={comment}"),
+                *self._output(self._partial),
+            ]
+            with Ffmpeg(arguments, task=self._task) as run:
+                run.finish()
+        finally:
+            remove(bare)
+
+    def _output(self, partial: Path) -> list[str]:
+        """Bit-exact: no version or time in the file, so that the same frames give the same bytes."""
+        faststart = ["-movflags", "+faststart"] if self._kind.muxer == "mp4" else []
+        return ["-fflags", "+bitexact", *faststart, "-f", self._kind.muxer, f"file:{partial}"]
+
+
+class _PictureSink:
+    """Saves every frame as `frame_00000.png`, with the frame rate as a text in it."""
+
+    def __init__(self, partial: Path, *, fps: float) -> None:
+        self._folder = partial
+        self._folder.mkdir()
+        self._made = 0
+        self._info = PngImagePlugin.PngInfo()
+        self._info.add_text("fps", f"{fps:.12g}")
+
+    def write(self, frame_YX3: Frames) -> None:
+        picture = self._folder / f"frame_{self._made:05d}.png"
+        Image.fromarray(frame_YX3).save(picture, pnginfo=self._info)
+        self._made += 1
+
+    def finish(self, comment: str) -> None:
+        """Pictures carry no comment: the record stands in the .json alone."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _check_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"cannot write PNG frames to '{path}': a file of that name exists")
+    if path.is_dir():
+        foreign = sorted(inner.name for inner in path.iterdir() if not inner.match("frame_*.png"))
+        if foreign:
+            raise InputError(
+                f"cannot replace the folder '{path}': it holds '{foreign[0]}', which is no frame of a clip"
+            )
+
+
+def _even(width: int, height: int) -> str:
+    down = f"{max(2, width - width % 2)}x{max(2, height - height % 2)}"
+    up = f"{width + width % 2}x{height + height % 2}"
+    return down if down == up else f"{down} or {up}"
