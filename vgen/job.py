@@ -31,6 +31,7 @@ class Job:
         prompt, negative_prompt, seed: as resolved.
         image_YX3: the fitted first frame; None for text alone.
         height, width: pixels.
+        asked_frames: before rounding up.
         num_frames, fps: of the clip.
         frames: latent frames.
         guidance_scale: above 1 runs the second branch.
@@ -46,6 +47,7 @@ class Job:
     image_YX3: NDArray[np.uint8] | None
     height: int
     width: int
+    asked_frames: int
     num_frames: int
     fps: int
     frames: int
@@ -59,7 +61,7 @@ class Job:
 
     def resolved(self) -> dict[str, Any]:
         """Dotted config keys that ask for exactly this job, whatever the defaults become."""
-        return {
+        resolved: dict[str, Any] = {
             "request.prompt": self.prompt,
             "request.negative_prompt": self.negative_prompt,
             "request.seed": self.seed,
@@ -71,11 +73,15 @@ class Job:
             "request.guidance_scale": self.guidance_scale,
             "sampler.name": self.sampler,
             "sampler.lag": self.schedule.lag,
-            "sampler.block": self.schedule.block,
-            "sampler.window": None if self.policy is None else self.policy.window,
-            "sampler.sink": None if self.policy is None else self.policy.sink,
             "sampler.solver": type(self.solver).__name__.lower(),
         }
+        if self.policy is not None:
+            resolved |= {
+                "sampler.block": self.schedule.block,
+                "sampler.window": self.policy.window,
+                "sampler.sink": self.policy.sink,
+            }
+        return resolved
 
 
 def resolve(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.uint8] | None = None) -> Job:
@@ -121,6 +127,7 @@ def resolve(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.ui
         image_YX3=fitted,
         height=height,
         width=width,
+        asked_frames=asked,
         num_frames=num_frames,
         fps=fps,
         frames=frames,

@@ -280,16 +280,13 @@ class Run:
             "machine": _machine(self.pipeline.device),
             "attention": [{"layers": "all", "steps": "all", "pattern": "dense", "executor": "sdpa", "density": 1.0}],
             "image": None if job.image_YX3 is None else _image_digest(job.image_YX3),
-            "frames": {"asked": self._asked(), "made": sum(self._chunks), "sha256": self._digest.hexdigest()},
+            "frames": {"asked": job.asked_frames, "made": sum(self._chunks), "sha256": self._digest.hexdigest()},
             "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
             "plan_mib": asdict(self.plan) | {"peak": self.plan.peak},
             "peak_mib": _peak_mib(self.pipeline.device),
             "chunks": self._chunks,
             "notes": list(self.notes),
         }
-
-    def _asked(self) -> int | None:
-        return self.config.request.num_frames
 
     def watch(self, initial_CTHW: Tensor | None = None) -> Iterator[Event]:
         """The run's events; `initial_CTHW` are given initial latents in place of the seed's."""
@@ -350,7 +347,7 @@ class Run:
         if self.job.image_YX3 is None:
             return None
         vae = self.pipeline.model.vae
-        pixels = torch.from_numpy(self.job.image_YX3).to(vae.device).permute(2, 0, 1)[None, :, None]
+        pixels = torch.tensor(self.job.image_YX3, device=vae.device).permute(2, 0, 1)[None, :, None]
         return encode_frames(vae, pixels.to(vae.dtype) / 127.5 - 1.0)[0]
 
 

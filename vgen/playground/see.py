@@ -119,8 +119,8 @@ def _follow(mask_FYX: npt.NDArray[np.bool_], colour: Colour) -> Thing | None:
 def _squareness(blob_YX: npt.NDArray[np.uint8]) -> float:
     """How much the kurtosis of a blob's profile changes with the direction from which it is looked at.
 
-    None for an ellipse, 0.6 for a square (1.8 seen on a side, 2.4 on a corner), whatever the rotation; as a mean over all
-    pixels it suffers less from frayed outlines than a hull or a rectangle does.
+    None for an ellipse, 0.6 for a square (1.8 seen on a side, 2.4 on a corner), whatever the rotation. As a mean over
+    all pixels it suffers less from frayed outlines than a hull or a rectangle does.
     """
     contours, _ = cv2.findContours(blob_YX, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled_YX = cv2.drawContours(np.zeros_like(blob_YX), contours, -1, 1, cv2.FILLED)

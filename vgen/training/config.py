@@ -46,7 +46,7 @@ class VAERecipe:
 class LatentsRecipe:
     """What is encoded once, before the transformer trains."""
 
-    clips: int = 4000
+    clips: int = 3072
     held_out: int = 64  # of each kind
 
 
@@ -63,14 +63,15 @@ class DiTRecipe:
     ffn_dim: int = 1280
     layers: int = 7
     window: int = 9  # latent frames
-    mid_clip: float = 0.5  # share of windows that start after latent 0
     causal_block: int = 3
-    causal: float = 0.5  # share of steps with block-causal attention
+    causal: float = 0.4  # share of steps with block-causal attention
+    mid_clip_full: float = 0.3  # share of windows that start after latent 0, in steps with full attention
+    mid_clip_causal: float = 0.8  # and in block-causal ones, whose sampler slides; half of all windows together
     shift: float = 3.0
     dropout: float = 0.1  # share of empty prompts
     batch: int = 16
     lr: float = 1e-3
-    matrix_lr: float = 0.02
+    matrix_lr: float = 0.01
     weight_decay: float = 0.01
     average: float = 0.998
     num_inference_steps: int = 24

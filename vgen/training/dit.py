@@ -34,6 +34,7 @@ _BY_ADAM = (
     "scale_shift_table",
     "relative_attention_bias.weight",
 )
+_VALIDATION_CLIPS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +73,19 @@ def build_dit(recipe: DiTRecipe, channels: int, seed: int) -> VideoDiT:
     return dit
 
 
-def draw_windows(latents: CachedLatents, index: int, recipe: DiTRecipe, seed: int) -> tuple[Window, int]:
+def draw_windows(
+    latents: CachedLatents, index: int, recipe: DiTRecipe, *, mid_clip: float, seed: int
+) -> tuple[Window, int]:
     """The windows of one step.
 
-    Each pass over the clips has its own order, keyed by its number. Half of the windows start at latent 0, the others
-    later in the clip and without it, since a sliding window that has moved on does not see latent 0 either.
+    Each pass over the clips has its own order, keyed by its number. Some windows start at latent 0, the others later in
+    the clip and without it, since a sliding window that has moved on does not see latent 0 either.
 
     Args:
         latents: what to draw from.
         index: windows drawn so far, over all runs.
         recipe: of the stage.
+        mid_clip: share of windows that start after latent 0.
         seed: of the run.
 
     Returns:
@@ -97,7 +101,7 @@ def draw_windows(latents: CachedLatents, index: int, recipe: DiTRecipe, seed: in
         clip = int(orders[epoch][position % total])
         generator = keyed(seed, "window", position)
         late, drop = torch.rand(2, generator=generator).tolist()
-        start = int(torch.randint(1, last + 1, (), generator=generator)) if late < recipe.mid_clip and last > 0 else 0
+        start = int(torch.randint(1, last + 1, (), generator=generator)) if late < mid_clip and last > 0 else 0
         scene = sample_scene(latents.seeds[clip])
         variant = int(torch.randint(num_variants(scene), (), generator=generator))
         clips.append(latents.x0_BCTHW[clip, :, start : start + recipe.window])
@@ -198,7 +202,7 @@ def validation_loss(
 ) -> float:
     """Flow loss on held-out clips with fixed prompts, noise and levels; full and block-causal attention, half each."""
     recipe, losses = config.dit, []
-    for start in range(0, len(held_out.seeds), recipe.batch):
+    for start in range(0, min(len(held_out.seeds), _VALIDATION_CLIPS), recipe.batch):
         rows = slice(start, start + recipe.batch)
         x0_BCTHW = held_out.x0_BCTHW[rows, :, : recipe.window].float().to(dit.device)
         prompts = [caption(sample_scene(seed), 0) for seed in held_out.seeds[rows]]
@@ -206,7 +210,8 @@ def validation_loss(
         for mix, block in ((MIX_FULL, None), (MIX_CAUSAL, recipe.causal_block)):
             generator = keyed(0, f"validation {block}", start)
             noise_BCTHW, sigma_BT = _noise_and_levels(x0_BCTHW, [True] * len(prompts), recipe, mix, generator)
-            losses.append(flow_loss(dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
+            with torch.autocast(dit.device.type, torch.bfloat16):
+                losses.append(flow_loss(dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
     return sum(losses) / len(losses)
 
 
@@ -255,7 +260,10 @@ def _step(
     generator = keyed(config.seed, "levels", learner.step)
     causal = float(torch.rand((), generator=generator)) < recipe.causal
     mix, block = (MIX_CAUSAL, recipe.causal_block) if causal else (MIX_FULL, None)
-    window, learner.next_index = draw_windows(latents, learner.next_index, recipe, config.seed)
+    mid_clip = recipe.mid_clip_causal if causal else recipe.mid_clip_full
+    window, learner.next_index = draw_windows(
+        latents, learner.next_index, recipe, mid_clip=mid_clip, seed=config.seed
+    )
     noise_BCTHW, sigma_BT = _noise_and_levels(window.x0_BCTHW, window.from_start, recipe, mix, generator)
     with torch.autocast(device.type, torch.bfloat16):
         text_BMD = text_states(model.tokenizer, model.encoder, window.prompts, recipe.text_length)

@@ -3,9 +3,11 @@
     together      one for all: full-sequence sampling
     independent   each its own (Diffusion Forcing: Chen et al. 2024, arXiv:2407.01392)
     rising        non-decreasing (AR-Diffusion's FoPP): rolling samplers
-    prefix        whole causal blocks clean, the rest at one level: causal sampling with a cache
+    prefix        some whole causal blocks clean, or none, the rest at one level: causal sampling with a cache
+    continued     as prefix, with one clean block at least: a window that has moved on
     image         the first latent clean, the rest at one level: image to video
 
+A window that starts mid-clip never comes without context: it would teach that clips begin in the middle of an event.
 A new way is a function and an entry in `WAYS`, with its share in `MIX_FULL` or `MIX_CAUSAL`.
 """
 
@@ -21,8 +23,9 @@ __all__ = ["MIX_CAUSAL", "MIX_FULL", "WAYS", "draw_sigmas", "shifted"]
 _RUNGS = 1000  # FoPP draws integers
 _UNIFORM = 0.2  # share of levels drawn uniformly, so that both ends of the range are seen
 
-MIX_FULL = {"together": 0.45, "image": 0.2, "prefix": 0.15, "independent": 0.1, "rising": 0.1}
-MIX_CAUSAL = {"prefix": 0.55, "image": 0.2, "rising": 0.15, "independent": 0.1}
+MIX_FULL = {"together": 0.55, "image": 0.2, "prefix": 0.1, "independent": 0.05, "rising": 0.1}
+MIX_CAUSAL = {"prefix": 0.6, "image": 0.15, "rising": 0.15, "independent": 0.1}
+_NEED_START = ("together", "prefix", "image")
 
 
 def draw_sigmas(
@@ -32,7 +35,7 @@ def draw_sigmas(
 
     Args:
         from_start: of each window, whether it begins with the clip's latent 0, which alone encodes one picture; the
-            others take `prefix` in place of `image`.
+            others take `continued` in place of ways that need the start.
         frames: T.
         block: latent frames of a causal block.
         mix: shares of `WAYS`.
@@ -47,7 +50,7 @@ def draw_sigmas(
     chosen = torch.multinomial(shares, len(from_start), replacement=True, generator=generator).tolist()
     rows = []
     for first, index in zip(from_start, chosen, strict=True):
-        name = names[index] if first or names[index] != "image" else "prefix"
+        name = names[index] if first or names[index] not in _NEED_START else "continued"
         rows.append(WAYS[name](frames, block, generator))
     return shifted(torch.stack(rows), shift)
 
@@ -77,13 +80,21 @@ def _rising(frames: int, block: int, generator: torch.Generator) -> Tensor:
 
 
 def _prefix(frames: int, block: int, generator: torch.Generator) -> Tensor:
-    blocks = (frames - 1) // block  # at least one frame stays noisy
-    clean = block * int(torch.randint(blocks + 1, (), generator=generator))
-    return _with_clean(clean, frames, generator)
+    return _with_clean(block * _blocks(0, frames, block, generator), frames, generator)
+
+
+def _continued(frames: int, block: int, generator: torch.Generator) -> Tensor:
+    return _with_clean(block * _blocks(1, frames, block, generator), frames, generator)
 
 
 def _image(frames: int, block: int, generator: torch.Generator) -> Tensor:
     return _with_clean(1 if frames > 1 else 0, frames, generator)
+
+
+def _blocks(least: int, frames: int, block: int, generator: torch.Generator) -> int:
+    """How many blocks are clean; at least one frame stays noisy."""
+    most = (frames - 1) // block
+    return int(torch.randint(min(least, most), most + 1, (), generator=generator))
 
 
 def _with_clean(clean: int, frames: int, generator: torch.Generator) -> Tensor:
@@ -91,6 +102,7 @@ def _with_clean(clean: int, frames: int, generator: torch.Generator) -> Tensor:
 
 
 WAYS: dict[str, Callable[[int, int, torch.Generator], Tensor]] = {
+    "continued": _continued,
     "image": _image,
     "independent": _independent,
     "prefix": _prefix,
