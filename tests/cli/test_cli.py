@@ -153,7 +153,7 @@ def test_killed_at_any_moment_the_name_holds_the_old_file_or_the_new(model: str,
     assert generate(model, PROMPT, "--seed", "1", "-o", "a.mkv") == 0
     old = Clip.read("a.mkv").sha256()
     words = ["generate", "--model", model, "a blue box falls", "--seed", "2", "-o", "a.mkv", "--sampler", "causal"]
-    program = f"import vgen.cli; raise SystemExit(vgen.cli._run({words + ['--num-frames', '81']!r}))"
+    program = f"import vgen.cli; raise SystemExit(vgen.cli._run({[*words, '--num-frames', '81']!r}))"
     root = str(Path(__file__).parents[2])
     done = {old}
     for delay_s in (2.5, 3.5, 5.0):
