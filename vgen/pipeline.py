@@ -5,7 +5,7 @@ A run is a generator of events, so progress, preview, streaming and stopping are
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -150,7 +150,7 @@ class VideoPipeline:
 
     def stream(
         self, prompt: str, image: ImageSource | None = None, *, seconds: float | None = None, seed: int | None = None
-    ) -> Iterator[NDArray[np.uint8]]:
+    ) -> Generator[NDArray[np.uint8], None, None]:
         """Chunks of finished frames, uint8 [F, Y, X, 3], as the causal sampler makes them; leave the loop to stop.
 
         Args:

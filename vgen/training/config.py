@@ -98,8 +98,10 @@ def read_training_config(path: Path | None = None) -> PlaygroundTraining:
     """
     source = path or files("vgen").joinpath("configs", "training", "playground.yaml")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(PlaygroundTraining), OmegaConf.create(source.read_text()))
-        config = OmegaConf.to_object(merged)
+        given = OmegaConf.create(source.read_text())
+        if not OmegaConf.is_dict(given):
+            raise ConfigError(f"training config {source}: a recipe is a mapping such as `size: 96`")
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PlaygroundTraining), given))
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"training config {source}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, PlaygroundTraining), "a structured merge keeps its schema"

@@ -59,10 +59,11 @@ class Ffmpeg:
     """
 
     def __init__(self, arguments: Sequence[str], *, task: str, feed: bool = False) -> None:
+        command = [_executable(), "-v", "error", "-nostdin", "-y", *arguments]
         self._task = task
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(
-            [_executable(), "-v", "error", "-nostdin", "-y", *arguments],
+            command,
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if feed else subprocess.PIPE,
             stderr=self._messages,

@@ -1,0 +1,136 @@
+"""Figures of the embedded model and the world it was trained on: `python -m vgen.bench.figures NAME`.
+
+detector   hit rates of the playground's detector on held-out renders, plain and softened
+vae        PSNR of the embedded VAE on held-out scenes
+oracle     largest difference of latents and frames from stock diffusers on the embedded folder
+archive    size and time of 20,000 simulated scenes
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FIGURES", "main"]
+
+
+def detector(count: int) -> dict[str, Any]:
+    """Rates on plain and softened renders."""
+    from vgen.playground.bars import detector_bars, soften
+
+    return {"plain": detector_bars(count), "softened": detector_bars(count, spoil=soften)}
+
+
+def vae(count: int) -> dict[str, Any]:
+    """Mean PSNR in dB over clips of both held-out splits."""
+    from vgen.models.load import embedded_folder
+    from vgen.training.config import PlaygroundTraining
+    from vgen.training.vae import vae_psnr
+
+    by_split = vae_psnr(embedded_folder(), count, PlaygroundTraining())
+    return {"psnr_db": by_split, "least_split_db": min(by_split.values())}
+
+
+def oracle(count: int) -> dict[str, Any]:
+    """Differences from `WanPipeline` and `WanImageToVideoPipeline`, guidance 1 and 5, `count` steps."""
+    import numpy as np
+    import torch
+    from diffusers import WanImageToVideoPipeline, WanPipeline
+    from PIL import Image
+
+    from vgen.config import merge
+    from vgen.models.load import embedded_folder
+    from vgen.pipeline import VideoPipeline
+    from vgen.playground.render import render
+    from vgen.playground.scene import sample_scene
+    from vgen.playground.simulate import simulate
+
+    folder = embedded_folder()
+    pipeline = VideoPipeline.from_pretrained(dtype="float32", device="cpu")
+    card = pipeline.model.card
+    scene = sample_scene(1)
+    picture = Image.fromarray(render([scene], [simulate(scene, 1)], height=card.height, width=card.width)[0, 0].numpy())
+    rows: dict[str, Any] = {}
+    for task, stock_class, image in (("text", WanPipeline, None), ("image", WanImageToVideoPipeline, picture)):
+        parts = {} if image is None else {"image_encoder": None, "image_processor": None}
+        stock = stock_class.from_pretrained(folder, dtype=torch.float32, **parts)
+        stock.set_progress_bar_config(disable=True)
+        for guidance in (1.0, 5.0):
+            negative = "a blue box" if guidance > 1 else None
+            said = {
+                "request.prompt": "a red ball rolls to the right",
+                "request.negative_prompt": negative,
+                "request.guidance_scale": guidance,
+                "request.num_inference_steps": count,
+                "request.seed": 0,
+            }
+            run = pipeline.start(*merge(("oracle", said)), image)
+            spatial = pipeline.model.vae.config.scale_factor_spatial
+            shape = (pipeline.model.vae.config.z_dim, run.job.frames, card.height // spatial, card.width // spatial)
+            initial = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            frames_FYX3 = np.concatenate([e.frames_FYX3 for e in run.watch(initial) if e.frames_FYX3 is not None])
+            asked = {
+                "prompt": said["request.prompt"],
+                "negative_prompt": negative,
+                "height": card.height,
+                "width": card.width,
+                "num_frames": run.job.num_frames,
+                "num_inference_steps": count,
+                "guidance_scale": guidance,
+                "max_sequence_length": card.text_length,
+            } | ({} if image is None else {"image": image})
+            theirs = stock(**asked, latents=initial[None].clone(), output_type="latent").frames
+            pictures = stock(**asked, latents=initial[None].clone(), output_type="np").frames[0]
+            rows[f"{task}, guidance {guidance:g}"] = {
+                "latents": float((torch.cat(run.latents_BCTHW, dim=2) - theirs).abs().max()),
+                "frames": float(np.abs(frames_FYX3 / 255.0 - pictures).max()),
+            }
+    return {"steps": count, "rows": rows} | {
+        f"largest_{kind}": max(row[kind] for row in rows.values()) for kind in ("latents", "frames")
+    }
+
+
+def archive(count: int) -> dict[str, Any]:
+    """Simulates `count` scenes of 65 frames and writes them to one file."""
+    from vgen.playground.archive import save_trajectories
+    from vgen.playground.scene import scenes
+    from vgen.playground.simulate import simulate
+
+    since = time.perf_counter()
+    cast = list(scenes("train", count))
+    moved = [simulate(scene) for scene in cast]
+    simulated_s = time.perf_counter() - since
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scenes.safetensors"
+        save_trajectories(path, cast, moved)
+        return {"clips": count, "simulated_s": round(simulated_s, 1), "mib": path.stat().st_size / 2**20}
+
+
+# name -> (measurement, default count)
+FIGURES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
+    "archive": (archive, 20_000),
+    "detector": (detector, 500),
+    "oracle": (oracle, 24),
+    "vae": (vae, 60),
+}
+
+
+def main() -> None:
+    """Prints one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m vgen.bench.figures")
+    parser.add_argument("name", choices=sorted(FIGURES))
+    parser.add_argument("--count", type=int, help="clips, steps or scenes")
+    arguments = parser.parse_args()
+    measure, usual = FIGURES[arguments.name]
+    count = usual if arguments.count is None else arguments.count
+    result = measure(count)
+    command = f"python -m vgen.bench.figures {arguments.name} --count {count}"
+    print(json.dumps({"command": command, "machine": platform.platform()} | result))
+
+
+if __name__ == "__main__":
+    main()
