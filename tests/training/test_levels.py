@@ -46,9 +46,7 @@ def test_clean_frames_lead_in_whole_blocks(way: str, possible: set[int]) -> None
 def test_a_window_from_mid_clip_has_context() -> None:
     generator = torch.Generator().manual_seed(0)
     only_start = {"together": 0.5, "image": 0.5}
-    sigma_BT = draw_sigmas(
-        [True, False] * 32, frames=9, block=3, mix=only_start, shift=3.0, generator=generator
-    )
+    sigma_BT = draw_sigmas([True, False] * 32, frames=9, block=3, mix=only_start, shift=3.0, generator=generator)
     assert (sigma_BT[0::2] == 0).sum(dim=1).max() <= 1
     assert (sigma_BT[1::2, :3] == 0).all()
 

@@ -81,14 +81,15 @@ def test_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path, learner(), "changed")
 
 
-def test_swapping_twice_is_nothing() -> None:
+def test_averages_are_in_place_inside_the_block_alone() -> None:
     held = learner()
     advance(held, 3)
-    before = {name: weight.detach().clone() for name, weight in held.optimizer.named.items()}
-    held.swap()
-    assert any((before[name] != weight).any() for name, weight in held.optimizer.named.items())
-    held.swap()
-    assert all(torch.equal(before[name], weight) for name, weight in held.optimizer.named.items())
+    weights = {name: weight.detach().clone() for name, weight in held.optimizer.named.items()}
+    averages = {name: value.clone() for name, value in held.averaged.items()}
+    with held.average_in_place():
+        assert all(torch.equal(averages[name], weight) for name, weight in held.optimizer.named.items())
+    assert all(torch.equal(weights[name], weight) for name, weight in held.optimizer.named.items())
+    assert any((weights[name] != averages[name]).any() for name in weights)
 
 
 def test_keyed_draws_depend_on_every_part_of_the_key() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -59,55 +61,63 @@ def test_latents_are_normalised_and_survive_interruption(trained: Trained) -> No
     assert torch.equal(read().x0_BCTHW, latents.x0_BCTHW) and read().seeds == latents.seeds
 
 
-def run_dit(trained: Trained, folder: Path, checkpoints: Path, steps: int, *, resume: bool) -> list[TrainingRecord]:
-    return list(
-        train_dit(
-            trained.config,
-            folder=folder,
-            cache=trained.work / "latents",
-            checkpoints=checkpoints,
-            plan=Plan(minutes=1, steps=steps, warmup_steps=10, cooldown=0.0),
-            resume=resume,
-            device=CPU,
-            compiled=False,
-            report_every=1,
-        )
+def run_dit(
+    trained: Trained, folder: Path, checkpoints: Path, steps: int, *, resume: bool = False, save_every_s: float = 1e9
+) -> Iterator[TrainingRecord]:
+    return train_dit(
+        trained.config,
+        folder=folder,
+        cache=trained.work / "latents",
+        checkpoints=checkpoints,
+        plan=Plan(minutes=1, steps=steps, warmup_steps=10, cooldown=0.0),
+        resume=resume,
+        device=CPU,
+        compiled=False,
+        report_every=1,
+        save_every_s=save_every_s,
     )
+
+
+def interrupted(records: Iterator[TrainingRecord], after: int) -> list[TrainingRecord]:
+    """The first records of a run that is then killed."""
+    return list(islice(records, after))
 
 
 def test_dit_resumes_from_a_checkpoint_to_the_bit(trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(trained.folder, folder)
-    straight = run_dit(trained, folder, tmp_path / "straight", 6, resume=False)
-    first = run_dit(trained, folder, tmp_path / "parts", 3, resume=False)
-    second = run_dit(trained, folder, tmp_path / "parts", 6, resume=False)
+    straight = list(run_dit(trained, folder, tmp_path / "straight", 6))
+    first = interrupted(run_dit(trained, folder, tmp_path / "parts", 6, save_every_s=0), 3)
+    second = list(run_dit(trained, folder, tmp_path / "parts", 6))
     assert losses(first) + losses(second) == losses(straight)
     assert second[-1].values == straight[-1].values
+    assert not list((tmp_path / "parts").iterdir()), "a finished run leaves weights, not a checkpoint"
 
 
 def test_vae_resumes_from_a_checkpoint_to_the_bit(trained: Trained, tmp_path: Path) -> None:
-    def run(checkpoints: str, steps: int) -> list[float]:
-        records = train_vae(
+    def run(checkpoints: str, save_every_s: float = 1e9) -> Iterator[TrainingRecord]:
+        return train_vae(
             trained.config,
             folder=tmp_path / "model",
             checkpoints=tmp_path / checkpoints,
-            plan=Plan(minutes=1, steps=steps, warmup_steps=2, cooldown=0.0),
+            plan=Plan(minutes=1, steps=9, warmup_steps=2, cooldown=0.0),
             resume=False,
             device=CPU,
             compiled=False,
             report_every=1,
+            save_every_s=save_every_s,
             held_out=1,
         )
-        return losses(list(records))
 
-    assert run("parts", 4) + run("parts", 9) == run("straight", 9)  # steps of all three kinds of batches
+    first = interrupted(run("parts", save_every_s=0), 4)  # nine steps have batches of all three kinds
+    assert losses(first) + losses(list(run("parts"))) == losses(list(run("straight")))
 
 
 def test_loss_does_not_rise_from_committed_weights(trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(trained.folder, folder)
     before = json.loads((folder / "training.json").read_text())["dit"]
-    records = run_dit(trained, folder, tmp_path / "fresh", 30, resume=True)
+    records = list(run_dit(trained, folder, tmp_path / "fresh", 30, resume=True))
     after = json.loads((folder / "training.json").read_text())["dit"]
     assert after["values"]["held_out"] <= before["values"]["held_out"] * 1.01
     assert sum(losses(records)) / 30 <= losses(trained.dit)[-1] * 1.05
@@ -117,8 +127,9 @@ def test_loss_does_not_rise_from_committed_weights(trained: Trained, tmp_path: P
 
 def test_resume_without_weights_is_refused(trained: Trained, tmp_path: Path) -> None:
     shutil.copytree(trained.folder / "vae", tmp_path / "model" / "vae")
+    (tmp_path / "model" / "training.json").write_text('{"vae": {}}')
     with pytest.raises(ModelError, match="to resume from"):
-        run_dit(trained, tmp_path / "model", tmp_path / "fresh", 1, resume=True)
+        list(run_dit(trained, tmp_path / "model", tmp_path / "fresh", 1, resume=True))
 
 
 def test_unknown_stage_is_refused(trained: Trained, tmp_path: Path) -> None:
@@ -138,7 +149,7 @@ def test_unknown_stage_is_refused(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_folder_loads_in_both_stock_pipelines(trained: Trained) -> None:
-    pipeline = WanPipeline.from_pretrained(trained.folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = WanPipeline.from_pretrained(trained.folder, dtype=torch.float32, local_files_only=True)
     assert pipeline.config.expand_timesteps
     assert type(pipeline.tokenizer) is PreTrainedTokenizerFast
     size = trained.config.size
@@ -153,7 +164,7 @@ def test_folder_loads_in_both_stock_pipelines(trained: Trained) -> None:
         generator=torch.Generator().manual_seed(0),
     )
     assert made.frames.shape == (1, 5, size, size, 3)
-    WanImageToVideoPipeline.from_pretrained(trained.folder, torch_dtype=torch.float32, local_files_only=True)
+    WanImageToVideoPipeline.from_pretrained(trained.folder, dtype=torch.float32, local_files_only=True)
 
 
 def test_folder_holds_safetensors_within_limits_and_a_card(trained: Trained) -> None:
@@ -180,9 +191,7 @@ def test_statistics_are_measured_not_wans(trained: Trained) -> None:
 def test_windows_start_at_latent_0_or_later_as_asked(trained: Trained) -> None:
     frames = (FRAMES - 1) // 4 + 1
     ramp_BCTHW = torch.arange(frames).view(1, 1, frames, 1, 1).expand(2, 16, frames, 1, 1).half()
-    seeds = read_latents(
-        trained.config, folder=trained.folder, cache=trained.work / "latents", split="train"
-    ).seeds[:2]
+    seeds = read_latents(trained.config, folder=trained.folder, cache=trained.work / "latents", split="train").seeds[:2]
     latents, recipe = CachedLatents(ramp_BCTHW, seeds), trained.config.dit
     starts, empty, index = [], 0, 0
     for _ in range(40):
@@ -215,7 +224,9 @@ def test_clean_frames_carry_no_loss() -> None:
     noise_BCTHW = torch.randn(1, 4, 3, 2, 2, generator=torch.Generator().manual_seed(1))
     sigma_BT = torch.tensor([[0.0, 0.5, 1.0]])
 
-    def right_where_noisy(x: torch.Tensor, sigma: torch.Tensor, text: torch.Tensor, *, causal_block: None) -> torch.Tensor:
+    def right_where_noisy(
+        x: torch.Tensor, sigma: torch.Tensor, text: torch.Tensor, *, causal_block: None
+    ) -> torch.Tensor:
         assert torch.equal(x[:, :, 0], x0_BCTHW[:, :, 0]) and torch.equal(x[:, :, 2], noise_BCTHW[:, :, 2])
         velocity = noise_BCTHW - x0_BCTHW
         velocity[:, :, 0] = 1e6

@@ -110,10 +110,31 @@ def archive(count: int) -> dict[str, Any]:
         return {"clips": count, "simulated_s": round(simulated_s, 1), "mib": path.stat().st_size / 2**20}
 
 
+def foreign(count: int) -> dict[str, Any]:
+    """First-frame PSNR in dB for `count` photographs that come with scikit-image."""
+    from importlib.resources import as_file, files
+    from statistics import fmean
+
+    from vgen.bench.embedded import psnr_db
+    from vgen.images import fit_image, load_image
+    from vgen.pipeline import VideoPipeline
+
+    pipeline = VideoPipeline.from_pretrained()
+    size = {"height": pipeline.model.card.height, "width": pipeline.model.card.width}
+    kept = {}
+    for name in ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket")[:count]:
+        kind = "jpg" if name == "rocket" else "png"
+        with as_file(files("skimage").joinpath("data", f"{name}.{kind}")) as path:
+            image_YX3 = fit_image(load_image(path).pixels_YX3, **size)
+        kept[name] = psnr_db(pipeline("a red ball rolls to the right", image_YX3, seed=1).frames[0], image_YX3)
+    return {"psnr_db": kept, "mean_db": fmean(kept.values())}
+
+
 # name -> (measurement, default count)
 FIGURES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "archive": (archive, 20_000),
     "detector": (detector, 500),
+    "foreign": (foreign, 5),
     "oracle": (oracle, 24),
     "vae": (vae, 60),
 }

@@ -34,7 +34,7 @@ def playground(
 ) -> None:
     """Train autoencoder, text encoder and video transformer on rendered scenes.
 
-    A checkpoint in the work folder is always continued. Prints the score at the end, progress on stderr.
+    An interrupted run is continued from the work folder. Prints the model folder at the end, progress on stderr.
     """
     from vgen.cli.quiet import quiet
 

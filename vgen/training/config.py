@@ -1,7 +1,7 @@
-"""The recipes of `vgen train playground` as structured configs; `configs/training/playground.yaml` mirrors the defaults.
+"""The recipes of `vgen train playground` as structured configs, mirrored by `configs/training/playground.yaml`.
 
-A recipe's digest names what the weights were trained with. Time budgets, device and folders are no part of a recipe: they
-are arguments of the stages.
+A recipe's digest names what the weights were trained with. Time budgets, device and folders are no part of a recipe:
+they are arguments of the stages.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Stage 3: text encoder and video transformer together, by flow matching with a noise level per latent frame.
 
-x_sigma = (1 - sigma) x0 + sigma eps, and the transformer predicts eps - x0 (Lipman et al. 2023, arXiv:2210.02747), as Wan
-does. `levels.py` says which frame has which level; frames that are clean carry no loss.
+x_sigma = (1 - sigma) x0 + sigma eps, and the transformer predicts eps - x0 (Lipman et al. 2023, arXiv:2210.02747), as
+Wan does. `levels.py` says which frame has which level; frames that are clean carry no loss.
 """
 
 import warnings
@@ -22,12 +22,31 @@ from vgen.training.config import DiTRecipe, PlaygroundTraining, recipe_digest
 from vgen.training.folder import save_folder
 from vgen.training.latents import CachedLatents, read_latents
 from vgen.training.levels import MIX_CAUSAL, MIX_FULL, draw_sigmas
-from vgen.training.loop import Learner, Plan, TrainingRecord, keyed, load_checkpoint, named_parameters, save_checkpoint
+from vgen.training.loop import (
+    Learner,
+    Plan,
+    Saving,
+    TrainingRecord,
+    finish,
+    keyed,
+    load_checkpoint,
+    named_parameters,
+    run,
+)
 from vgen.training.optim import Optimizer
 from vgen.training.state import read_training_state, write_training_state
 from vgen.training.text import build_text_encoder, build_tokenizer, text_states
 
-__all__ = ["Window", "build_dit", "draw_windows", "export_dit", "flow_loss", "train_dit", "validation_loss"]
+__all__ = [
+    "TextToVideo",
+    "Window",
+    "build_dit",
+    "draw_windows",
+    "export_dit",
+    "flow_loss",
+    "train_dit",
+    "validation_loss",
+]
 
 _BY_ADAM = (
     "embedder.weight",
@@ -52,6 +71,15 @@ class Window:
     x0_BCTHW: Tensor
     prompts: list[str]
     from_start: list[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextToVideo:
+    """What trains together, and the tokenizer."""
+
+    dit: VideoDiT
+    tokenizer: PreTrainedTokenizerFast
+    encoder: UMT5EncoderModel
 
 
 def build_dit(recipe: DiTRecipe, channels: int, seed: int) -> VideoDiT:
@@ -149,36 +177,30 @@ def train_dit(
         config: the recipe.
         folder: model folder; its `vae` is read and kept.
         cache: of latents.
-        checkpoints: for full checkpoints; one there is always continued.
+        checkpoints: for full checkpoints; that of an interrupted run is always continued.
         plan: length of this run.
-        resume: start from the weights in `folder` with a fresh optimiser, where there is no checkpoint.
+        resume: start from the weights in `folder` with a fresh optimiser, where no run was interrupted.
         device: CPU or CUDA.
         compiled: whether the transformer goes through torch.compile.
         report_every: steps between records.
         save_every_s: seconds of training between checkpoints.
     """
-    recipe = config.dit
     latents = read_latents(config, folder=folder, cache=cache, split="train")
     held_out = read_latents(config, folder=folder, cache=cache, split="held_out_seed")
     model, learner = _start(config, folder, resume, device)
-    digest = recipe_digest(config.seed, config.size, recipe)
-    load_checkpoint(checkpoints, learner, digest)
     forward = torch.compile(model.dit, dynamic=False) if compiled else model.dit
-    saved_s, total = learner.spent_s, 0.0
-    while plan.done(learner.run_steps, learner.spent_s) < 1:
-        total += _step(config, learner, model, forward, latents, plan)
-        values: dict[str, float] = {}
-        if learner.spent_s - saved_s > save_every_s:
-            save_checkpoint(checkpoints, learner, digest)
-            saved_s = learner.spent_s
-            values["held_out"] = _averaged_validation(learner, model, held_out, config)
-        if values or learner.step % report_every == 0:
-            values["loss"] = total / report_every
-            total = 0.0
-            done, eta_s = plan.done(learner.run_steps, learner.spent_s), learner.eta_s(plan)
-            yield TrainingRecord(stage="dit", step=learner.step, done=done, eta_s=eta_s, values=values)
-    save_checkpoint(checkpoints, learner, digest)
+    digest = recipe_digest(config.seed, config.size, config.dit)
+    saving = Saving(checkpoints=checkpoints, digest=digest, report_every=report_every, save_every_s=save_every_s)
+    yield from run(
+        "dit",
+        learner,
+        plan,
+        saving,
+        step=lambda: {"loss": _step(config, learner, model, forward, latents, plan)},
+        validate=lambda: {"held_out": validation_loss(model, held_out, config)},
+    )
     score = _write(config, learner, model, held_out, folder, digest)
+    finish(checkpoints)
     yield TrainingRecord(stage="dit", step=learner.step, done=1.0, eta_s=0.0, values={"held_out": score})
 
 
@@ -195,40 +217,27 @@ def export_dit(config: PlaygroundTraining, *, folder: Path, checkpoints: Path, h
 
 
 @torch.no_grad()
-def validation_loss(
-    dit: VideoDiT,
-    tokenizer: PreTrainedTokenizerFast,
-    encoder: UMT5EncoderModel,
-    held_out: CachedLatents,
-    config: PlaygroundTraining,
-) -> float:
+def validation_loss(model: TextToVideo, held_out: CachedLatents, config: PlaygroundTraining) -> float:
     """Flow loss on held-out clips with fixed prompts, noise and levels; full and block-causal attention, half each."""
     recipe, losses = config.dit, []
     for start in range(0, min(len(held_out.seeds), _VALIDATION_CLIPS), recipe.batch):
         rows = slice(start, start + recipe.batch)
-        x0_BCTHW = held_out.x0_BCTHW[rows, :, : recipe.window].float().to(dit.device)
+        x0_BCTHW = held_out.x0_BCTHW[rows, :, : recipe.window].float().to(model.dit.device)
         prompts = [caption(sample_scene(seed), 0) for seed in held_out.seeds[rows]]
-        text_BMD = text_states(tokenizer, encoder, prompts, recipe.text_length)
+        text_BMD = text_states(model.tokenizer, model.encoder, prompts, recipe.text_length)
         for mix, block in ((MIX_FULL, None), (MIX_CAUSAL, recipe.causal_block)):
             generator = keyed(0, f"validation {block}", start)
             noise_BCTHW, sigma_BT = _noise_and_levels(x0_BCTHW, [True] * len(prompts), recipe, mix, generator)
-            with _mixed_precision(dit.device):
-                losses.append(flow_loss(dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
+            with _mixed_precision(model.dit.device):
+                losses.append(flow_loss(model.dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
     return sum(losses) / len(losses)
 
 
-@dataclass(frozen=True, slots=True)
-class _Model:
-    dit: VideoDiT
-    tokenizer: PreTrainedTokenizerFast
-    encoder: UMT5EncoderModel
-
-
-def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch.device) -> tuple[_Model, Learner]:
+def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch.device) -> tuple[TextToVideo, Learner]:
     """The weights to begin with, and a learner over them with a fresh optimiser."""
     recipe, step, next_index = config.dit, 0, 0
     if resume:
-        state = read_training_state(folder)["dit"]
+        state = read_training_state(folder, "dit")
         step, next_index = state["step"], state["next_index"]
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
         encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
@@ -246,13 +255,13 @@ def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch
         weight_decay=recipe.weight_decay,
     )
     learner = Learner(modules, optimizer, average=recipe.average, step=step, next_index=next_index)
-    return _Model(dit, tokenizer, encoder), learner
+    return TextToVideo(dit=dit, tokenizer=tokenizer, encoder=encoder), learner
 
 
 def _step(
     config: PlaygroundTraining,
     learner: Learner,
-    model: _Model,
+    model: TextToVideo,
     forward: Callable[..., Tensor],
     latents: CachedLatents,
     plan: Plan,
@@ -263,9 +272,7 @@ def _step(
     causal = float(torch.rand((), generator=generator)) < recipe.causal
     mix, block = (MIX_CAUSAL, recipe.causal_block) if causal else (MIX_FULL, None)
     mid_clip = recipe.mid_clip_causal if causal else recipe.mid_clip_full
-    window, learner.next_index = draw_windows(
-        latents, learner.next_index, recipe, mid_clip=mid_clip, seed=config.seed
-    )
+    window, learner.next_index = draw_windows(latents, learner.next_index, recipe, mid_clip=mid_clip, seed=config.seed)
     noise_BCTHW, sigma_BT = _noise_and_levels(window.x0_BCTHW, window.from_start, recipe, mix, generator)
     with _mixed_precision(device):
         text_BMD = text_states(model.tokenizer, model.encoder, window.prompts, recipe.text_length)
@@ -300,28 +307,18 @@ def _mixed_precision(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _averaged_validation(learner: Learner, model: _Model, held_out: CachedLatents, config: PlaygroundTraining) -> float:
-    learner.swap()
-    score = validation_loss(model.dit, model.tokenizer, model.encoder, held_out, config)
-    learner.swap()
-    return score
-
-
 def _write(
-    config: PlaygroundTraining, learner: Learner, model: _Model, held_out: CachedLatents, folder: Path, digest: str
+    config: PlaygroundTraining,
+    learner: Learner,
+    model: TextToVideo,
+    held_out: CachedLatents,
+    folder: Path,
+    digest: str,
 ) -> float:
-    """The model folder with averaged weights, and its training state. Leaves the averaged weights in the model."""
-    learner.swap()
-    score = validation_loss(model.dit, model.tokenizer, model.encoder, held_out, config)
+    """Writes the model folder with averaged weights, and its training state."""
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
-    save_folder(folder, config=config, vae=vae, tokenizer=model.tokenizer, encoder=model.encoder, dit=model.dit)
-    write_training_state(
-        folder,
-        "dit",
-        step=learner.step,
-        next_index=learner.next_index,
-        seed=config.seed,
-        digest=digest,
-        values={"held_out": score},
-    )
+    with learner.average_in_place():
+        score = validation_loss(model, held_out, config)
+        save_folder(folder, config=config, vae=vae, tokenizer=model.tokenizer, encoder=model.encoder, dit=model.dit)
+    write_training_state(folder, "dit", learner, seed=config.seed, digest=digest, values={"held_out": score})
     return score

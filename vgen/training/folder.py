@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline
 from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
@@ -28,8 +27,8 @@ def save_folder(
 ) -> None:
     """Writes all components, the card, and nothing that is not safetensors or JSON.
 
-    The transformer is stored in bfloat16, the text encoder (which needs it) and the autoencoder in float32. Images follow
-    Wan2.2-TI2V: `expand_timesteps`, a clean first latent.
+    The transformer is stored in bfloat16, the text encoder (which needs it) and the autoencoder in float32. Images
+    follow Wan2.2-TI2V: `expand_timesteps`, a clean first latent.
     """
     stored = VideoDiT.from_config(dit.config)
     stored.load_state_dict({name: value.bfloat16() for name, value in dit.state_dict().items()}, assign=True)

@@ -53,10 +53,13 @@ def cache_latents(
         folder: model folder with the autoencoder.
         cache: where `read_latents` will look; a sub-folder names the autoencoder's weights.
         device: CPU or CUDA.
+
+    Raises:
+        ModelError: the folder has no autoencoder.
     """
+    place = _place(folder, cache)
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
     vae.to(device).eval()
-    place = _place(folder, cache)
     place.mkdir(parents=True, exist_ok=True)
     missing = [job for job in _jobs(config) if not (place / job.file).is_file()]
     began = time.monotonic()
@@ -84,7 +87,8 @@ def read_latents(config: PlaygroundTraining, *, folder: Path, cache: Path, split
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise ModelError(
-            f"{place}: {len(missing)} of {len(files)} files of latents are missing; run `vgen train playground --stage latents`"
+            f"{place}: {len(missing)} of {len(files)} files of latents are missing; "
+            "run `vgen train playground --stage latents` first"
         )
     parts = [load_file(path) for path in files]
     seeds = [int(seed) for part in parts for seed in part["seeds"]]
@@ -141,7 +145,10 @@ def _encoded(vae: AutoencoderKLWan, drawn: list[Scene], config: PlaygroundTraini
 
 def _place(folder: Path, cache: Path) -> Path:
     """The cache of these weights: latents of another autoencoder would train nonsense."""
+    files = sorted((folder / "vae").glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder}: no autoencoder in it; run `vgen train playground --stage vae` first")
     digest = hashlib.sha256()
-    for path in sorted((folder / "vae").glob("*.safetensors")):
+    for path in files:
         digest.update(path.read_bytes())
     return cache / digest.hexdigest()[:12]

@@ -1,13 +1,15 @@
 """What all stages of training share: the learning-rate plan, averaged weights, checkpoints, records.
 
 A stage is a generator of `TrainingRecord`s over a `Learner`. Random draws are keyed by (seed, purpose, step), so a
-checkpoint holds tensors and a few numbers alone, and a resumed run continues to the bit. Checkpoints are safetensors and
-JSON, in an ignored folder; what is committed is weights and a small `training.json`.
+checkpoint holds tensors and a few numbers alone, and a resumed run continues to the bit. Checkpoints are safetensors
+and JSON, in an ignored folder; what is committed is weights and a small `training.json` (`state.py`).
 """
 
 import hashlib
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,18 @@ from torch import Tensor, nn
 from vgen.errors import ConfigError
 from vgen.training.optim import Optimizer
 
-__all__ = ["Learner", "Plan", "TrainingRecord", "keyed", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Learner",
+    "Plan",
+    "Saving",
+    "TrainingRecord",
+    "finish",
+    "keyed",
+    "load_checkpoint",
+    "named_parameters",
+    "run",
+    "save_checkpoint",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +126,75 @@ class Learner:
         done = plan.done(self.run_steps, self.spent_s)
         return self.spent_s * (1 - done) / done if done > 0 else 60 * plan.minutes
 
-    def swap(self) -> None:
-        """Exchanges weights and averages; called a second time it undoes itself."""
-        with torch.no_grad():
-            for name, weight in self.optimizer.named.items():
-                held = weight.detach().clone()
-                weight.copy_(self.averaged[name])
-                self.averaged[name].copy_(held)
+    @contextmanager
+    def average_in_place(self) -> Iterator[None]:
+        """Inside the block the modules hold the averaged weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, weight in self.optimizer.named.items():
+            held = weight.detach().clone()
+            weight.copy_(self.averaged[name])
+            self.averaged[name].copy_(held)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """Where and how often a run is kept and reported.
+
+    Args:
+        checkpoints: ignored folder for full checkpoints; one there is continued.
+        digest: names the recipe; a checkpoint of another one is refused.
+        report_every: steps between records.
+        save_every_s: seconds of training between checkpoints, each with a validation.
+    """
+
+    checkpoints: Path
+    digest: str
+    report_every: int = 20
+    save_every_s: float = 180.0
+
+
+def run(
+    stage: str,
+    learner: Learner,
+    plan: Plan,
+    saving: Saving,
+    *,
+    step: Callable[[], dict[str, float]],
+    validate: Callable[[], dict[str, float]],
+) -> Iterator[TrainingRecord]:
+    """Steps until the plan is done; `finish` belongs after what the caller writes then.
+
+    Args:
+        stage: for the records.
+        learner: what steps; put where its checkpoint left it, if there is one.
+        plan: length of the run.
+        saving: checkpoints and records.
+        step: makes one update; its values are averaged over the steps of a record.
+        validate: scores the averaged weights, which are in place when it is called.
+    """
+    load_checkpoint(saving.checkpoints, learner, saving.digest)
+    saved_s, seen = learner.spent_s, []
+    while plan.done(learner.run_steps, learner.spent_s) < 1:
+        seen.append(step())
+        values: dict[str, float] = {}
+        if learner.spent_s - saved_s > saving.save_every_s:
+            save_checkpoint(saving.checkpoints, learner, saving.digest)
+            saved_s = learner.spent_s
+            with learner.average_in_place():
+                values = validate()
+        if values or learner.step % saving.report_every == 0:
+            values |= {name: sum(one[name] for one in seen) / len(seen) for name in seen[0]}
+            seen = []
+            done, eta_s = plan.done(learner.run_steps, learner.spent_s), learner.eta_s(plan)
+            yield TrainingRecord(stage=stage, step=learner.step, done=done, eta_s=eta_s, values=values)
+    save_checkpoint(saving.checkpoints, learner, saving.digest)
 
 
 def named_parameters(modules: dict[str, nn.Module]) -> list[tuple[str, nn.Parameter]]:
@@ -155,6 +230,13 @@ def save_checkpoint(folder: Path, learner: Learner, digest: str) -> None:
     for old in folder.glob("state-*.safetensors"):
         if old.name != name:
             old.unlink()
+
+
+def finish(folder: Path) -> None:
+    """Drops the checkpoint of a run that is over and whose weights are written: the next run starts from those."""
+    (folder / "state.json").unlink()
+    for old in folder.glob("state-*.safetensors"):
+        old.unlink()
 
 
 def load_checkpoint(folder: Path, learner: Learner, digest: str) -> bool:

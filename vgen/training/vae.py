@@ -1,7 +1,8 @@
 """Stage 1: a small Wan autoencoder on rendered clips.
 
 The model is diffusers' own class, so what is saved loads anywhere; training runs it over whole clips (`whole.py`).
-Body colours and small things carry extra weight, because 28 dB over a picture that is nine tenths backdrop can hide a grey ball.
+Body colours and small things carry extra weight, because 28 dB over a picture that is nine tenths backdrop can hide a
+grey ball.
 """
 
 import math
@@ -14,14 +15,16 @@ from torch import Tensor
 
 from vgen.training.config import PlaygroundTraining, VAERecipe, recipe_digest
 from vgen.training.data import crops, held_out_clips, to_model_range
-from vgen.training.loop import Learner, Plan, TrainingRecord, keyed, load_checkpoint, named_parameters, save_checkpoint
+from vgen.training.loop import Learner, Plan, Saving, TrainingRecord, finish, keyed, named_parameters, run
 from vgen.training.optim import Optimizer
 from vgen.training.state import MAX_SHARD, read_training_state, write_training_state
 from vgen.training.whole import decode_whole, encode_whole
 
 __all__ = ["build_vae", "latent_statistics", "reconstruction_loss", "train_vae", "vae_psnr"]
 
-_BY_ADAM = ("conv_in.weight", "decoder.conv_out.weight", "encoder.conv_in.weight", "gamma")
+_BY_ADAM = ("conv_in.weight", "decoder.conv_out.weight")
+
+_Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def build_vae(recipe: VAERecipe, seed: int) -> AutoencoderKLWan:
@@ -75,87 +78,47 @@ def train_vae(
     compiled: bool,
     report_every: int = 20,
     save_every_s: float = 180.0,
-    held_out: int = 8,
+    held_out: int = 4,
 ) -> Iterator[TrainingRecord]:
     """Trains, and at the end writes the averaged weights with their latent statistics to `folder`/vae.
 
     Args:
         config: the recipe.
         folder: model folder.
-        checkpoints: for full checkpoints; one there is always continued.
+        checkpoints: for full checkpoints; that of an interrupted run is always continued.
         plan: length of this run.
-        resume: start from the weights in `folder` with a fresh optimiser, where there is no checkpoint.
+        resume: start from the weights in `folder` with a fresh optimiser, where no run was interrupted.
         device: CPU or CUDA.
         compiled: whether crops go through torch.compile.
         report_every: steps between records.
         save_every_s: seconds of training between checkpoints.
-        held_out: clips for the score that is printed with each checkpoint.
+        held_out: clips for the score that is printed with each checkpoint; four times as many at the end.
     """
-    recipe = config.vae
-    vae, step, next_index = _start(config, folder, resume)
-    vae.to(device)
-    _channels_last(vae)
-    learner = Learner(
-        {"vae": vae},
-        Optimizer(
-            named_parameters({"vae": vae}),
-            by_adam=_BY_ADAM,
-            matrix_lr=recipe.matrix_lr,
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-        ),
-        average=recipe.average,
-        step=step,
-        next_index=next_index,
-    )
-    digest = recipe_digest(config.seed, config.size, recipe)
-    load_checkpoint(checkpoints, learner, digest)
+    vae, learner = _start(config, folder, resume, device)
+    digest = recipe_digest(config.seed, config.size, config.vae)
 
     def loss_of(video_BCFYX: Tensor, noise_BCTHW: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(device.type, torch.bfloat16):
-            return reconstruction_loss(vae, video_BCFYX, noise_BCTHW, recipe)
+            return reconstruction_loss(vae, video_BCFYX, noise_BCTHW, config.vae)
 
-    quick: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = (
-        torch.compile(loss_of, dynamic=False) if compiled else loss_of
-    )
-    saved_s, mse, norm = learner.spent_s, 0.0, 0.0
-    while plan.done(learner.run_steps, learner.spent_s) < 1:
+    quick: _Loss = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+
+    def step() -> dict[str, float]:
         video_BCFYX, common = _batch(config, learner)
         noise_BCTHW = _latent_noise(config, learner.step, video_BCFYX).to(device)
         loss, squared = (quick if common else loss_of)(video_BCFYX.to(device), noise_BCTHW)
-        norm += learner.update(loss, plan)
-        mse += float(squared)
-        values: dict[str, float] = {}
-        if learner.spent_s - saved_s > save_every_s:
-            save_checkpoint(checkpoints, learner, digest)
-            saved_s = learner.spent_s
-            learner.swap()
-            values["psnr"] = _psnr_of(vae, held_out, config)
-            learner.swap()
-        if values or learner.step % report_every == 0:
-            done, eta_s = plan.done(learner.run_steps, learner.spent_s), learner.eta_s(plan)
-            values |= {
-                "loss": loss.item(),
-                "train_db": -10 * torch.tensor(float(squared) / 4).log10().item(),
-                "norm": norm / report_every,
-            }
-            norm = 0.0
-            yield TrainingRecord(stage="vae", step=learner.step, done=done, eta_s=eta_s, values=values)
-    save_checkpoint(checkpoints, learner, digest)
-    learner.swap()
-    score = _psnr_of(vae, 4 * held_out, config)
-    mean, std = latent_statistics(vae, config)
-    vae.register_to_config(latents_mean=mean, latents_std=std)
-    vae.save_pretrained(folder / "vae", max_shard_size=MAX_SHARD)
-    write_training_state(
-        folder,
-        "vae",
-        step=learner.step,
-        next_index=learner.next_index,
-        seed=config.seed,
-        digest=digest,
-        values={"psnr": score},
-    )
+        norm = learner.update(loss, plan)
+        return {"loss": loss.item(), "db": 10 * math.log10(4 / squared.item()), "norm": norm}
+
+    saving = Saving(checkpoints=checkpoints, digest=digest, report_every=report_every, save_every_s=save_every_s)
+    yield from run("vae", learner, plan, saving, step=step, validate=lambda: {"psnr": _psnr_of(vae, held_out, config)})
+    with learner.average_in_place():
+        score = _psnr_of(vae, 4 * held_out, config)
+        mean, std = latent_statistics(vae, config)
+        vae.register_to_config(latents_mean=mean, latents_std=std)
+        vae.save_pretrained(folder / "vae", max_shard_size=MAX_SHARD)
+    write_training_state(folder, "vae", learner, seed=config.seed, digest=digest, values={"psnr": score})
+    finish(checkpoints)
     yield TrainingRecord(stage="vae", step=learner.step, done=1.0, eta_s=0.0, values={"psnr": score})
 
 
@@ -185,13 +148,26 @@ def latent_statistics(
     return mean_C.tolist(), (square_C - mean_C.square()).sqrt().tolist()
 
 
-def _start(config: PlaygroundTraining, folder: Path, resume: bool) -> tuple[AutoencoderKLWan, int, int]:
-    """The weights to begin with, the step they have seen, and the data index to go on from."""
-    if not resume:
-        return build_vae(config.vae, config.seed), 0, 0
-    state = read_training_state(folder)["vae"]
-    vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
-    return vae, state["step"], state["next_index"]
+def _start(
+    config: PlaygroundTraining, folder: Path, resume: bool, device: torch.device
+) -> tuple[AutoencoderKLWan, Learner]:
+    """The weights to begin with, and a learner over them with a fresh optimiser."""
+    recipe, step, next_index = config.vae, 0, 0
+    if resume:
+        state = read_training_state(folder, "vae")
+        step, next_index = state["step"], state["next_index"]
+        vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+    else:
+        vae = build_vae(recipe, config.seed)
+    _channels_last(vae.to(device))
+    optimizer = Optimizer(
+        named_parameters({"vae": vae}),
+        by_adam=_BY_ADAM,
+        matrix_lr=recipe.matrix_lr,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+    )
+    return vae, Learner({"vae": vae}, optimizer, average=recipe.average, step=step, next_index=next_index)
 
 
 def _batch(config: PlaygroundTraining, learner: Learner) -> tuple[Tensor, bool]:

@@ -1,9 +1,9 @@
 """A Wan autoencoder over a whole clip at once, for training.
 
-diffusers' `AutoencoderKLWan` walks a clip in chunks of four frames and keeps a cache per convolution; its result is that of
-causal convolutions over the whole clip, with the first frame treated on its own where time is halved or doubled. Written so,
-one pass has a fifth of the kernel calls and can be compiled. `tests/training/test_whole.py` holds both to the stock result.
-Leaves tiling, slicing and caches to the stock class, which inference uses.
+diffusers' `AutoencoderKLWan` walks a clip in chunks of four frames and keeps a cache per convolution; its result is
+that of causal convolutions over the whole clip, with the first frame treated on its own where time is halved or
+doubled. Written so, one pass has a fifth of the kernel calls and can be compiled. `tests/training/test_whole.py` holds
+both to the stock result. Leaves tiling, slicing and caches to the stock class, which inference uses.
 """
 
 from typing import cast
@@ -14,6 +14,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
     WanResample,
     WanResidualDownBlock,
     WanResidualUpBlock,
+    WanUpBlock,
     patchify,
     unpatchify,
 )
@@ -79,7 +80,7 @@ def _down(layer: nn.Module, x: Tensor) -> Tensor:
     return cast(Tensor, layer(x))
 
 
-def _up(block: nn.Module, x: Tensor) -> Tensor:
+def _up(block: WanUpBlock | WanResidualUpBlock, x: Tensor) -> Tensor:
     skip = x
     for resnet in block.resnets:
         x = resnet(x)

@@ -31,7 +31,6 @@ class Kind:
     Args:
         muxer: ffmpeg's name of the container.
         codec: arguments that choose and set the codec.
-        exact: what is read back equals what was written.
         even: height and width must be even.
         max_fps: the highest frame rate that the container can say.
         comment: the container can carry a text.
@@ -39,7 +38,6 @@ class Kind:
 
     muxer: str
     codec: tuple[str, ...]
-    exact: bool = False
     even: bool = False
     max_fps: float = MAX_FPS
     comment: bool = False
@@ -62,7 +60,11 @@ KINDS: Mapping[str, Kind] = {
         codec=("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
         max_fps=50.0,  # viewers slow a frame of one hundredth of a second down to a tenth
     ),
-    ".mkv": Kind(muxer="matroska", codec=("-c:v", "ffv1", "-level", "3", "-pix_fmt", "bgr0"), exact=True, comment=True),
+    ".mkv": Kind(  # lossless; FFV1 of level 1, since level 3 spoils or refuses the smallest sizes
+        muxer="matroska",
+        codec=("-c:v", "ffv1", "-level", "1", "-pix_fmt", "bgr0"),
+        comment=True,
+    ),
 }
 
 
