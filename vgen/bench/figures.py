@@ -4,6 +4,7 @@ detector   hit rates of the playground's detector on held-out renders, plain and
 vae        PSNR of the embedded VAE on held-out scenes
 oracle     largest difference of latents and frames from stock diffusers on the embedded folder
 archive    size and time of 20,000 simulated scenes
+foreign    image to video from pictures of another world: how much of the first frame is kept
 """
 
 import argparse
@@ -120,12 +121,11 @@ def foreign(count: int) -> dict[str, Any]:
     from vgen.pipeline import VideoPipeline
 
     pipeline = VideoPipeline.from_pretrained()
-    size = {"height": pipeline.model.card.height, "width": pipeline.model.card.width}
-    kept = {}
+    card, kept = pipeline.model.card, {}
     for name in ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket")[:count]:
         kind = "jpg" if name == "rocket" else "png"
         with as_file(files("skimage").joinpath("data", f"{name}.{kind}")) as path:
-            image_YX3 = fit_image(load_image(path).pixels_YX3, **size)
+            image_YX3 = fit_image(load_image(path).pixels_YX3, height=card.height, width=card.width)
         kept[name] = psnr_db(pipeline("a red ball rolls to the right", image_YX3, seed=1).frames[0], image_YX3)
     return {"psnr_db": kept, "mean_db": fmean(kept.values())}
 
