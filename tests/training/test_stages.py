@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanImageToVideoPipeline, WanPipeline
 from safetensors import safe_open
+from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 from tests.training.conftest import Trained
@@ -111,6 +112,27 @@ def test_vae_resumes_from_a_checkpoint_to_the_bit(trained: Trained, tmp_path: Pa
 
     first = interrupted(run("parts", save_every_s=0), 4)  # nine steps have batches of all three kinds
     assert losses(first) + losses(list(run("parts"))) == losses(list(run("straight")))
+
+
+def test_decoder_alone_leaves_latents_valid(trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(trained.folder, folder)
+    records = train_vae(
+        trained.config,
+        folder=folder,
+        checkpoints=tmp_path / "decoder",
+        plan=Plan(minutes=1, steps=5, warmup_steps=2),
+        resume=True,
+        device=CPU,
+        compiled=False,
+        decoder_only=True,
+        held_out=1,
+    )
+    assert list(records)[-1].step == 45
+    old, new = (load_file(next((at / "vae").glob("*.safetensors"))) for at in (trained.folder, folder))
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed and all(name.startswith(("decoder.", "post_quant_conv.")) for name in changed)
+    read_latents(trained.config, folder=folder, cache=trained.work / "latents", split="train")
 
 
 def test_loss_does_not_rise_from_committed_weights(trained: Trained, tmp_path: Path) -> None:

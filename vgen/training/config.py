@@ -46,7 +46,7 @@ class VAERecipe:
 class LatentsRecipe:
     """What is encoded once, before the transformer trains."""
 
-    clips: int = 3072
+    clips: int = 2048
     held_out: int = 64  # of each kind
 
 

@@ -5,6 +5,7 @@ measured mean and standard deviation: what the transformer sees.
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -144,11 +145,14 @@ def _encoded(vae: AutoencoderKLWan, drawn: list[Scene], config: PlaygroundTraini
 
 
 def _place(folder: Path, cache: Path) -> Path:
-    """The cache of these weights: latents of another autoencoder would train nonsense."""
+    """The cache of this encoder: latents of another one would train nonsense; the decoder may change."""
     files = sorted((folder / "vae").glob("*.safetensors"))
     if not files:
         raise ModelError(f"{folder}: no autoencoder in it; run `vgen train playground --stage vae` first")
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
+    weights = {name: value for path in files for name, value in load_file(path).items()}
+    config = json.loads((folder / "vae" / "config.json").read_text())
+    digest = hashlib.sha256(json.dumps([config["latents_mean"], config["latents_std"]]).encode())
+    for name in sorted(weights):
+        if name.startswith(("encoder.", "quant_conv.")):
+            digest.update(weights[name].numpy().tobytes())
     return cache / digest.hexdigest()[:12]

@@ -15,7 +15,7 @@ from vgen.training.vae import train_vae
 
 __all__ = ["STAGES", "Stage", "train_playground"]
 
-Stage = Literal["vae", "latents", "dit", "all"]
+Stage = Literal["vae", "decoder", "latents", "dit", "all"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 _VAE_SHARE = 0.25  # of the minutes, where all stages run
@@ -36,7 +36,8 @@ def train_playground(
 
     Args:
         config: the recipes.
-        stage: one of `STAGES`. `all` with `resume` leaves the autoencoder as it is, since another one would make the
+        stage: one of `STAGES`. `decoder` goes on with the autoencoder's decoder alone, to which the transformer is
+            indifferent. `all` with `resume` leaves the autoencoder as it is, since another encoder would make the
             transformer's weights worthless.
         minutes: of training; with `all` and no `resume`, a quarter of it is the autoencoder's.
         resume: go on from the weights in `folder`.
@@ -52,18 +53,20 @@ def train_playground(
         raise InputError(f"unknown stage '{stage}'; {nearest(stage, STAGES)}")
     work.mkdir(parents=True, exist_ok=True)
     (work / ".gitignore").write_text("*\n")
-    with_vae = stage == "vae" or (stage == "all" and not resume)
-    vae_minutes = minutes if stage == "vae" else minutes * _VAE_SHARE
-    dit_minutes = minutes - vae_minutes if stage == "all" and not resume else minutes
-    if with_vae:
+    from_scratch = stage == "all" and not resume
+    vae_minutes = minutes * _VAE_SHARE if from_scratch else minutes
+    dit_minutes = minutes - vae_minutes if from_scratch else minutes
+    past_vae = (work / "dit" / "state.json").is_file()  # `all` was interrupted in its last stage
+    if stage in ("vae", "decoder") or (from_scratch and not past_vae):
         yield from train_vae(
             config,
             folder=folder,
-            checkpoints=work / "vae",
+            checkpoints=work / ("decoder" if stage == "decoder" else "vae"),
             plan=Plan(minutes=vae_minutes),
-            resume=resume,
+            resume=resume or stage == "decoder",
             device=device,
             compiled=compiled,
+            decoder_only=stage == "decoder",
         )
     if stage in ("latents", "all"):
         yield from cache_latents(config, folder=folder, cache=work / "latents", device=device)

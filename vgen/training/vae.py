@@ -76,6 +76,7 @@ def train_vae(
     resume: bool,
     device: torch.device,
     compiled: bool,
+    decoder_only: bool = False,
     report_every: int = 20,
     save_every_s: float = 180.0,
     held_out: int = 4,
@@ -90,12 +91,14 @@ def train_vae(
         resume: start from the weights in `folder` with a fresh optimiser, where no run was interrupted.
         device: CPU or CUDA.
         compiled: whether crops go through torch.compile.
+        decoder_only: leave the encoder as it is, so that cached latents and a transformer trained on them stay valid.
         report_every: steps between records.
         save_every_s: seconds of training between checkpoints.
         held_out: clips for the score that is printed with each checkpoint; four times as many at the end.
     """
-    vae, learner = _start(config, folder, resume, device)
-    digest = recipe_digest(config.seed, config.size, config.vae)
+    assert resume or not decoder_only, "a decoder alone can only go on from weights"
+    vae, learner = _start(config, folder, resume, device, decoder_only)
+    digest = recipe_digest(config.seed, config.size, config.vae, *(["decoder"] if decoder_only else []))
 
     def loss_of(video_BCFYX: Tensor, noise_BCTHW: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(device.type, torch.bfloat16):
@@ -114,8 +117,9 @@ def train_vae(
     yield from run("vae", learner, plan, saving, step=step, validate=lambda: {"psnr": _psnr_of(vae, held_out, config)})
     with learner.average_in_place():
         score = _psnr_of(vae, 4 * held_out, config)
-        mean, std = latent_statistics(vae, config)
-        vae.register_to_config(latents_mean=mean, latents_std=std)
+        if not decoder_only:
+            mean, std = latent_statistics(vae, config)
+            vae.register_to_config(latents_mean=mean, latents_std=std)
         vae.save_pretrained(folder / "vae", max_shard_size=MAX_SHARD)
     write_training_state(folder, "vae", learner, seed=config.seed, digest=digest, values={"psnr": score})
     finish(checkpoints)
@@ -149,7 +153,7 @@ def latent_statistics(
 
 
 def _start(
-    config: PlaygroundTraining, folder: Path, resume: bool, device: torch.device
+    config: PlaygroundTraining, folder: Path, resume: bool, device: torch.device, decoder_only: bool
 ) -> tuple[AutoencoderKLWan, Learner]:
     """The weights to begin with, and a learner over them with a fresh optimiser."""
     recipe, step, next_index = config.vae, 0, 0
@@ -160,8 +164,11 @@ def _start(
     else:
         vae = build_vae(recipe, config.seed)
     _channels_last(vae.to(device))
+    if decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     optimizer = Optimizer(
-        named_parameters({"vae": vae}),
+        [(name, weight) for name, weight in named_parameters({"vae": vae}) if weight.requires_grad],
         by_adam=_BY_ADAM,
         matrix_lr=recipe.matrix_lr,
         lr=recipe.lr,
