@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types accept gpu clean
+.PHONY: demo test lint types accept score gpu clean
 
 demo: $(VENV)/.installed  ## install with the pins and make one clip
 	$(BIN)/vgen generate "a red ball rolls to the right across the floor" --sheet
@@ -24,6 +24,9 @@ types: $(VENV)/.installed-dev
 
 accept: $(VENV)/.installed-dev  ## make accept AREA=name: measure against the bars in vgen/bench/bars.yaml
 	$(BIN)/python -m vgen.bench.accept $(AREA)
+
+score: $(VENV)/.installed-dev  ## score the embedded model anew, after a change to its weights or to the detector
+	$(BIN)/python -m vgen.bench.results
 
 gpu: $(VENV)/.installed-dev  ## what needs a CUDA device
 	$(BIN)/python -m pytest -m gpu

@@ -17,6 +17,8 @@ from vgen.errors import ConfigError, InputError, nearest
 
 __all__ = [
     "GenerateConfig",
+    "OneOf",
+    "Range",
     "flat",
     "keys_of",
     "merge",
@@ -104,7 +106,9 @@ class GenerateConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
+class Range:
+    """What a number may be, ends included."""
+
     low: float
     high: float
     unit: str = ""
@@ -116,7 +120,9 @@ class _Range:
 
 
 @dataclass(frozen=True, slots=True)
-class _OneOf:
+class OneOf:
+    """What a name may be."""
+
     names: tuple[str, ...]
 
     def problem(self, value: str) -> str | None:
@@ -128,23 +134,23 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 FITS = ("crop", "pad", "stretch")
 PATTERNS = ("dense",)
 
-CHECKS: dict[str, _Range | _OneOf] = {
-    "request.fit": _OneOf(FITS),
-    "request.seconds": _Range(0.01, 3600, " s"),
-    "request.num_frames": _Range(1, 100_000, " frames"),
-    "request.width": _Range(16, 8192, " px"),
-    "request.height": _Range(16, 8192, " px"),
-    "request.fps": _Range(1, 240),
-    "request.num_inference_steps": _Range(1, 1000),
-    "request.guidance_scale": _Range(0, 100),
-    "request.seed": _Range(0, 2**63 - 1),
-    "request.num_videos": _Range(1, 1000),
-    "sampler.block": _Range(1, 1024, " latent frames"),
-    "sampler.window": _Range(1, 100_000, " latent frames"),
-    "sampler.sink": _Range(0, 100_000, " latent frames"),
-    "sampler.solver": _OneOf(SOLVERS),
-    "attention.pattern": _OneOf(PATTERNS),
-    "run.dtype": _OneOf(DTYPES),
+CHECKS: dict[str, Range | OneOf] = {
+    "request.fit": OneOf(FITS),
+    "request.seconds": Range(0.01, 3600, " s"),
+    "request.num_frames": Range(1, 100_000, " frames"),
+    "request.width": Range(16, 8192, " px"),
+    "request.height": Range(16, 8192, " px"),
+    "request.fps": Range(1, 240),
+    "request.num_inference_steps": Range(1, 1000),
+    "request.guidance_scale": Range(0, 100),
+    "request.seed": Range(0, 2**63 - 1),
+    "request.num_videos": Range(1, 1000),
+    "sampler.block": Range(1, 1024, " latent frames"),
+    "sampler.window": Range(1, 100_000, " latent frames"),
+    "sampler.sink": Range(0, 100_000, " latent frames"),
+    "sampler.solver": OneOf(SOLVERS),
+    "attention.pattern": OneOf(PATTERNS),
+    "run.dtype": OneOf(DTYPES),
 }
 
 

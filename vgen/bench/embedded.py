@@ -4,8 +4,12 @@ The prompts, scenes and seeds are the same every time. The same figures for real
 other prompts, stand beside, because a share alone says little.
 """
 
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +19,12 @@ from vgen.playground.caption import claim_of
 from vgen.playground.detect import detect
 from vgen.playground.render import render
 from vgen.playground.scene import Scene, Split
-from vgen.playground.score import Case, held_out_prompts
+from vgen.playground.score import Case, held_out_prompts, score
 from vgen.playground.simulate import simulate
 
-__all__ = ["FirstFrame", "first_frames", "generated_cases", "psnr_db", "rendered_cases"]
+__all__ = ["FirstFrame", "first_frames", "generated_cases", "image_score", "psnr_db", "rendered_cases", "text_score"]
 
+T = TypeVar("T")
 SPLITS: tuple[Split, ...] = ("held_out_seed", "held_out_combination")
 
 
@@ -61,6 +66,40 @@ def first_frames(pipeline: VideoPipeline, count: int) -> Iterator[FirstFrame]:
         image_YX3 = _render(scene, card.height, card.width, 1)[0]
         clip = pipeline(prompt, image_YX3, seed=scene.seed % 2**31)
         yield FirstFrame(split, psnr_db(clip.frames[0], image_YX3))
+
+
+def text_score(
+    pipeline: VideoPipeline, count: int, *, sampler: str | None = None, steps: int | None = None
+) -> dict[str, Any]:
+    """Rates of `count` generated clips, beside those of real renders; progress goes to stderr."""
+    cases = list(_counted(generated_cases(pipeline, count, sampler=sampler, steps=steps), count))
+    return {
+        "model": pipeline.model.id,
+        "digests": pipeline.model.digests(),
+        "sampler": sampler or "full",
+        "num_inference_steps": steps or pipeline.model.card.num_inference_steps,
+        "generated": score(cases).as_dict(),
+        "rendered": score(list(rendered_cases(pipeline, count))).as_dict(),
+    }
+
+
+def image_score(pipeline: VideoPipeline, count: int) -> dict[str, Any]:
+    """How well `count` clips keep the held-out renders that they were made from; progress goes to stderr."""
+    values = [first.psnr_db for first in _counted(first_frames(pipeline, count), count)]
+    return {
+        "model": pipeline.model.id,
+        "digests": pipeline.model.digests(),
+        "first_frame_psnr_db": {"mean": fmean(values), "least": min(values), "clips": len(values)},
+    }
+
+
+def _counted(pieces: Iterator[T], count: int) -> Iterator[T]:
+    since = time.perf_counter()
+    for done, piece in enumerate(pieces, start=1):
+        if done % 10 == 0 or done == count:
+            left = (time.perf_counter() - since) / done * (count - done)
+            print(f"clips: {done}/{count}, {left:.0f} s left", file=sys.stderr, flush=True)
+        yield piece
 
 
 def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

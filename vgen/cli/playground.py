@@ -70,45 +70,14 @@ def score(
     from vgen.cli.quiet import quiet
 
     quiet()
+    from vgen.bench.embedded import image_score, text_score
     from vgen.pipeline import VideoPipeline
 
+    if image and (sampler is not None or steps is not None):
+        raise InputError("--image scores the model card's own sampler and steps; leave --sampler and --steps out")
     pipeline = VideoPipeline.from_pretrained(model)
-    if pipeline.model.card.name != "playground" and pipeline.model.card.closed_vocabulary:
-        raise InputError(f"model '{model}' has a vocabulary of its own; playground prompts mean nothing to it")
-    result = _image_score(pipeline, count) if image else _text_score(pipeline, count, sampler, steps)
+    result = image_score(pipeline, count) if image else text_score(pipeline, count, sampler=sampler, steps=steps)
     typer.echo(json.dumps(result) if as_json else _table(result))
-
-
-def _text_score(pipeline: Any, count: int, sampler: str | None, steps: int | None) -> dict[str, Any]:
-    from vgen.bench.embedded import generated_cases, rendered_cases
-    from vgen.cli.progress import say
-    from vgen.playground.score import score as score_cases
-
-    cases = []
-    for case in generated_cases(pipeline, count, sampler=sampler, steps=steps):
-        cases.append(case)
-        if len(cases) % 10 == 0:
-            say(f"clips: {len(cases)}/{count}")
-    return {
-        "model": pipeline.model.id,
-        "digests": pipeline.model.digests(),
-        "generated": score_cases(cases).as_dict(),
-        "rendered": score_cases(list(rendered_cases(pipeline, count))).as_dict(),
-    }
-
-
-def _image_score(pipeline: Any, count: int) -> dict[str, Any]:
-    from statistics import fmean
-
-    from vgen.bench.embedded import first_frames
-
-    kept = list(first_frames(pipeline, count))
-    values = [first.psnr_db for first in kept]
-    return {
-        "model": pipeline.model.id,
-        "digests": pipeline.model.digests(),
-        "first_frame_psnr_db": {"mean": fmean(values), "least": min(values), "clips": len(values)},
-    }
 
 
 def _table(result: dict[str, Any]) -> str:
