@@ -62,19 +62,19 @@ def block_causal(
     Works on slices of the prefix instead of a boolean mask: exact, and on a CPU 3.4 times faster in the backward pass,
     where a mask leaves the fused kernel. The keys in front of the query's own frames are context and always visible.
     """
-    per_frame = query.tokens_per_frame
-    context = key.frames - query.frames
+    per_frame, frames = query.tokens_per_frame, len(query.frames)
+    context = len(key.frames) - frames
     outs = []
-    for start in range(0, query.frames, block):
-        stop = min(start + block, query.frames)
+    for start in range(0, frames, block):
+        stop = min(start + block, frames)
         rows, columns = slice(start * per_frame, stop * per_frame), slice(0, (context + stop) * per_frame)
         outs.append(
             attend(
                 q_BLNK[:, rows],
                 k_BMNK[:, columns],
                 v_BMNK[:, columns],
-                query=replace(query, frames=stop - start, first_frame=query.first_frame + start),
-                key=replace(key, frames=context + stop),
+                query=replace(query, frames=query.frames[start:stop]),
+                key=replace(key, frames=key.frames[: context + stop]),
                 layer=layer,
             )
         )

@@ -19,8 +19,14 @@ from vgen.samplers.solver import updated
 __all__ = ["Multistep"]
 
 
+NOISIEST = 1 - 1e-6  # at sigma 1 the log-SNR is infinite; stock UniPC tables begin here, Euler tables do not
+
+
 def _log_snr(sigma: float) -> float:
-    return math.inf if sigma == 0 else math.log1p(-sigma) - math.log(sigma)
+    if sigma == 0:
+        return math.inf
+    sigma = min(sigma, NOISIEST)
+    return math.log1p(-sigma) - math.log(sigma)
 
 
 def _phi_terms(h: float, order: int) -> tuple[float, list[float]]:

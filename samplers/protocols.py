@@ -53,7 +53,7 @@ class Denoiser(Protocol[C_contra]):
         Args:
             x_BCTHW: noisy latents, fp32.
             sigma_BT: how noisy each frame is; 1 is pure noise.
-            frames_T: absolute latent index of each frame.
+            frames_T: absolute latent index of each frame, on the CPU.
             text: the prompt as the model wants it.
             context: committed frames that the given ones see.
             label_BT: the sigma that the model is told; `sigma_BT` where None.

@@ -116,7 +116,7 @@ class Rollout(Generic[C]):
         self._admit(state, step)
         window = slice(step.frames.start - state.first_frame, step.frames.stop - state.first_frame)
         x = state.x_BCTHW[:, :, window]
-        frames_T = torch.tensor(list(step.frames), device=self.device)
+        frames_T = torch.tensor(list(step.frames))
         if state.context is not None and self.policy is not None:
             state.context.drop(self.policy.expired(step.frames.stop))
         x0 = x
@@ -166,7 +166,7 @@ class Rollout(Generic[C]):
         assert step.commit.start == state.first_frame, "frames finish in order"
         done = state.x_BCTHW[:, :, :count]
         if state.context is not None:
-            frames_T = torch.tensor(list(step.commit), device=self.device)
+            frames_T = torch.tensor(list(step.commit))
             self.denoise.commit(done, frames_T=frames_T, text=self.text, context=state.context)
         state.x_BCTHW = state.x_BCTHW[:, :, count:]
         state.first_frame += count

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vgen import config, images
 from vgen.config import GenerateConfig, flat, keys_of, merge, parse_assignments, read_config, sampler_presets
 from vgen.errors import ConfigError
 
@@ -35,6 +36,10 @@ def test_text_is_taken_as_it_stands(text: str) -> None:
     ("values", "message"),
     [
         ({"request.secnds": 1.0}, "did you mean 'request.seconds'"),
+        ({"request.secnds": None}, "did you mean 'request.seconds'"),
+        ({"abc": None}, "unknown key 'abc'"),
+        ({"request.seed": 2**63}, "possible: 0 to 9223372036854775807$"),
+        ({"request.seed": 2**63 - 2, "request.num_videos": 3}, "leaves no seeds for num_videos=3"),
         ({"request.num_frames": 3.5}, "takes int, got 3.5"),
         ({"request.num_frames": 0}, "possible: 1 to 100000 frames"),
         ({"request.seconds": -1.0}, "possible: 0.01 to 3600 s"),
@@ -62,6 +67,8 @@ def test_what_cannot_be_is_refused_with_what_can(values: dict[str, Any], message
         (["sampler.lag=3", "sampler.lag=4"], "given twice"),
         (["sampler.window={"], "not YAML"),
         (["sampler.windw=3"], "did you mean 'sampler.window'"),
+        (["request.fps=7\nother: 3"], "more than one value"),
+        (["request.fps=" + "[" * 5000], "not YAML"),
     ],
 )
 def test_assignments_are_checked(words: list[str], message: str) -> None:
@@ -89,6 +96,15 @@ def test_a_config_file_gives_dotted_keys(tmp_path: Path) -> None:
     path.write_text("request:\n  prompt: a ball\n  seconds: 2\nsampler:\n  name: causal\n")
     config, _ = merge(("file", read_config(path)))
     assert (config.request.prompt, config.request.seconds, config.sampler.name) == ("a ball", 2.0, "causal")
+
+
+def test_an_empty_group_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("request:\n")
+    assert merge(("file", read_config(tmp_path / "config.yaml"))) == (GenerateConfig(), [])
+
+
+def test_fits_are_those_of_images() -> None:
+    assert config.FITS == images.FITS
 
 
 def test_every_preset_is_valid() -> None:

@@ -49,7 +49,8 @@ def test_stock_pipelines_on_its_folder_give_the_same_latents(
         "request.guidance_scale": guidance,
         "request.seed": 0,
     }
-    ours = pipeline.start(*merge(("test", said)), image).latents(initial)
+    run = pipeline.start(*merge(("test", said)), image, initial_CTHW=initial)
+    ours = torch.cat([event.latents_BCTHW for event in run if event.latents_BCTHW is not None], dim=2)
     if image is None:
         stock = WanPipeline.from_pretrained(FOLDER, dtype=torch.float32)
     else:

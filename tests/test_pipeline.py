@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 from tests.folders import tiny_folder
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, NumericalError, ResourceError
+from vgen.job import RESOLVED_KEYS
+from vgen.machine import pick_device
 from vgen.models.dit import VideoDiT
-from vgen.pipeline import Run, VideoPipeline, pick_device
+from vgen.pipeline import Run, VideoPipeline
 from vgen.samplers import NoiseSource
 
 
@@ -28,6 +31,10 @@ def text_only(tmp_path_factory: pytest.TempPathFactory) -> VideoPipeline:
 def start(pipeline: VideoPipeline, image: Any = None, **values: object) -> Run:
     keys = {f"request.{k}" if "." not in k else k: v for k, v in ({"prompt": "a red ball", "seed": 1} | values).items()}
     return pipeline.start(*merge(("test", keys)), image)
+
+
+def latents_of(run: Run) -> torch.Tensor:
+    return torch.cat([event.latents_BCTHW for event in run if event.latents_BCTHW is not None], dim=2)
 
 
 def test_only_a_prompt_is_needed_and_the_card_decides_the_rest(pipeline: VideoPipeline) -> None:
@@ -75,9 +82,7 @@ def by_hand(dit: VideoDiT, run: Run, text: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def test_causal_rollout_with_cache_equals_recomputing_everything(pipeline: VideoPipeline, block: int) -> None:
     run = start(pipeline, num_frames=13, **{"sampler.name": "causal", "sampler.block": block, "sampler.window": 8})
-    for _ in run:
-        pass
-    ours = torch.cat(run.latents_BCTHW, dim=2)
+    ours = latents_of(run)
     expected = by_hand(pipeline.model.dit, run, pipeline.model.prompts("a red ball"))
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
 
@@ -89,7 +94,7 @@ def test_a_longer_causal_clip_begins_with_the_shorter_one(pipeline: VideoPipelin
 
 def test_memory_of_a_causal_run_does_not_grow_with_its_length(pipeline: VideoPipeline) -> None:
     run = start(pipeline, num_frames=61, **{"sampler.name": "causal"})
-    rollout, context = run._rollout(None)
+    rollout, context = run._rollout()
     held = set()
     for _ in rollout.run(rollout.start(context)):
         held.add(sum(tensor.numel() for key, tensor in context.state_dict().items() if key != "frame_of_slot"))
@@ -109,11 +114,7 @@ def test_stream_yields_chunks_as_they_are_finished_and_can_be_left(pipeline: Vid
 def test_an_image_becomes_the_first_latent(pipeline: VideoPipeline, sampler: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
     run = start(pipeline, image, **{"sampler.name": sampler})
-    known = run._image_latent()
-    assert known is not None
-    for _ in run:
-        pass
-    assert torch.equal(torch.cat(run.latents_BCTHW, dim=2)[0, :, :1], known)
+    assert torch.equal(latents_of(run)[0, :, :1], run._first_latent(image))
 
 
 def test_an_image_sets_the_size_at_the_models_area(pipeline: VideoPipeline) -> None:
@@ -124,6 +125,12 @@ def test_an_image_sets_the_size_at_the_models_area(pipeline: VideoPipeline) -> N
 
 
 def test_guidance_of_one_needs_no_second_branch_and_more_changes_the_clip(pipeline: VideoPipeline) -> None:
+    calls = []
+    with patch.object(VideoDiT, "forward", autospec=True, side_effect=VideoDiT.forward) as forward:
+        for guidance in (0.0, 1.0, 6.0):
+            pipeline("a red ball", seed=1, guidance_scale=guidance)
+            calls.append(forward.call_count)
+    assert calls == [4, 8, 16]
     plain, guided = (pipeline("a red ball", seed=1, guidance_scale=g) for g in (1.0, 6.0))
     assert plain.sha256() != guided.sha256()
 
@@ -132,13 +139,27 @@ def test_guidance_of_one_needs_no_second_branch_and_more_changes_the_clip(pipeli
     ("values", "error", "message"),
     [
         ({"prompt": "  "}, InputError, "the prompt is empty"),
-        ({"prompt": "zebra"}, InputError, "knows no word of 'zebra'; it knows: a, ball"),
+        ({"prompt": "zebra"}, InputError, "knows no word of the prompt 'zebra'; it knows: a, ball"),
         ({"prompt": "a ball " * 10}, InputError, "tokens long"),
         ({"height": 33, "width": 48}, InputError, "nearest: 32 or 48"),
         ({"height": 32}, ConfigError, "go together"),
         ({"height": 8192, "width": 8192, "num_frames": 1000}, ResourceError, "ask for a smaller --size"),
         ({"negative_prompt": "a box"}, ConfigError, "not above 1"),
-        ({"sampler.name": "causal", "sampler.window": 1, "sampler.block": 2}, ConfigError, "smaller than one block"),
+        (
+            {"sampler.name": "causal", "sampler.window": 1, "sampler.block": 2},
+            ConfigError,
+            "smaller than the 2 latent frames that a step shows",
+        ),
+        (
+            {"sampler.name": "causal", "sampler.lag": 1, "num_frames": 33},
+            ConfigError,
+            "smaller than the 4 latent frames",
+        ),
+        ({"fit": "pad"}, ConfigError, "and there is none"),
+        ({"negative_prompt": "zebra", "guidance_scale": 3.0}, InputError, "no word of the negative prompt 'zebra'"),
+        ({"negative_prompt": "a " * 40, "guidance_scale": 3.0}, InputError, "the negative prompt is 41 tokens long"),
+        ({"run.dtype": "bfloat16"}, ConfigError, "was loaded with torch.float32"),
+        ({"model.id": "another"}, ConfigError, "asked for another"),
         ({"sampler.window": 3}, ConfigError, "no meaning where all frames fall together"),
         ({"sampler.lag": 5}, ConfigError, "at most the number of steps, 4"),
         (
@@ -163,7 +184,7 @@ def test_what_the_model_cannot_do_is_refused(text_only: VideoPipeline) -> None:
 
 
 def test_an_untrained_sampler_is_refused_unless_forced(
-    pipeline: VideoPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     folder = tiny_folder(tmp_path / "full", layout="playground")
     card = folder / "vgen.yaml"
@@ -171,10 +192,13 @@ def test_an_untrained_sampler_is_refused_unless_forced(
     other = VideoPipeline.from_pretrained(folder)
     with pytest.raises(ModelError, match=r"not trained for sampler 'causal'; possible: full"):
         start(other, **{"sampler.name": "causal"})
-    assert start(other, **{"sampler.name": "causal", "sampler.force": True}).job.sampler == "causal"
+    with pytest.raises(ModelError, match="not trained for sampler 'causal'"):
+        start(other, **{"sampler.lag": "num_steps"})
+    forced = start(other, **{"sampler.name": "causal", "sampler.force": True}).job
+    assert other.start(*merge(("record", forced.resolved()))).job.resolved() == forced.resolved()
 
 
-def test_weights_that_give_no_number_stop_the_run(pipeline: VideoPipeline, tmp_path: Path) -> None:
+def test_weights_that_give_no_number_stop_the_run(tmp_path: Path) -> None:
     broken = VideoPipeline.from_pretrained(tiny_folder(tmp_path / "broken", layout="playground"))
     with torch.no_grad():
         broken.model.dit.proj_out.bias[0] = float("nan")
@@ -182,9 +206,35 @@ def test_weights_that_give_no_number_stop_the_run(pipeline: VideoPipeline, tmp_p
         broken("a red ball")
 
 
+def test_a_decoder_that_gives_no_number_stops_the_run(tmp_path: Path) -> None:
+    broken = VideoPipeline.from_pretrained(tiny_folder(tmp_path / "broken", layout="playground"))
+    with torch.no_grad():
+        broken.model.vae.decoder.conv_out.bias[0] = float("nan")
+    with pytest.raises(NumericalError, match="decoder at latent frame 0"):
+        broken("a red ball")
+
+
+def test_a_run_runs_once(pipeline: VideoPipeline) -> None:
+    run = start(pipeline)
+    run.clip()
+    with pytest.raises(AssertionError, match="runs once"):
+        run.clip()
+
+
+def test_what_is_resolved_resolves_to_itself(pipeline: VideoPipeline) -> None:
+    for values in (
+        {},
+        {"sampler.name": "causal", "sampler.sink": 1},
+        {"guidance_scale": 3.0, "negative_prompt": "a box"},
+    ):
+        resolved = start(pipeline, **values).job.resolved()
+        assert set(resolved) <= RESOLVED_KEYS
+        assert pipeline.start(*merge(("record", resolved))).job.resolved() == resolved
+
+
 def test_unknown_words_are_said(pipeline: VideoPipeline) -> None:
     run = start(pipeline, prompt="a shiny red ball")
-    assert any("passed over: shiny" in note for note in run.notes)
+    assert any("does not know these words: shiny" in note for note in run.notes)
 
 
 def test_devices_are_checked() -> None:

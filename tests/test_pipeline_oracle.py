@@ -19,13 +19,20 @@ LATENT = (16, 3, HEIGHT // 8, WIDTH // 8)
 TEXT_LENGTH = 16
 
 
-@pytest.fixture(scope="module", params=["wan2.1", "wan2.2", "playground"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     diffusers_logging.disable_progress_bar()
-    return tiny_folder(tmp_path_factory.mktemp(request.param) / request.param, layout=request.param)
+    place = tmp_path_factory.mktemp("folders")
+    return {layout: tiny_folder(place / layout, layout=layout) for layout in ("wan2.1", "wan2.2", "playground")}
 
 
-def run_of(folder: Path, *, steps: int, guidance: float, image: Image.Image | None = None) -> Run:
+every_layout = pytest.mark.parametrize("layout", ["wan2.1", "wan2.2", "playground"])
+layouts_with_image = pytest.mark.parametrize("layout", ["wan2.2", "playground"])
+
+
+def run_of(
+    folder: Path, *, steps: int, guidance: float, initial: torch.Tensor, image: Image.Image | None = None
+) -> Run:
     values = {
         "request.prompt": PROMPT,
         "request.negative_prompt": NEGATIVE if guidance > 1 else None,
@@ -37,19 +44,24 @@ def run_of(folder: Path, *, steps: int, guidance: float, image: Image.Image | No
         "request.seed": 0,
     }
     pipeline = VideoPipeline.from_pretrained(folder, device="cpu", dtype="float32")
-    return pipeline.start(*merge(("test", values)), image)
+    return pipeline.start(*merge(("test", values)), image, initial_CTHW=initial)
+
+
+def latents_of(run: Run) -> torch.Tensor:
+    return torch.cat([event.latents_BCTHW for event in run if event.latents_BCTHW is not None], dim=2)
 
 
 def initial_latents(seed: int) -> torch.Tensor:
     return torch.randn(LATENT, generator=torch.Generator().manual_seed(seed))
 
 
+@every_layout
 @pytest.mark.parametrize("steps", [4, 24])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_text_to_video_equals_stock(folder: Path, steps: int, guidance: float) -> None:
+def test_text_to_video_equals_stock(folders: dict[str, Path], layout: str, steps: int, guidance: float) -> None:
+    folder = folders[layout]
     initial = initial_latents(steps)
-    run = run_of(folder, steps=steps, guidance=guidance)
-    ours = run.latents(initial)
+    ours = latents_of(run_of(folder, steps=steps, guidance=guidance, initial=initial))
     stock = WanPipeline.from_pretrained(folder, dtype=torch.float32)
     stock.set_progress_bar_config(disable=True)
     theirs = stock(
@@ -68,11 +80,12 @@ def test_text_to_video_equals_stock(folder: Path, steps: int, guidance: float) -
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
+@every_layout
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_frames_equal_stock(folder: Path, guidance: float) -> None:
+def test_frames_equal_stock(folders: dict[str, Path], layout: str, guidance: float) -> None:
+    folder = folders[layout]
     initial = initial_latents(1)
-    run = run_of(folder, steps=4, guidance=guidance)
-    frames = np.concatenate([e.frames_FYX3 for e in run.watch(initial) if e.frames_FYX3 is not None])
+    frames = run_of(folder, steps=4, guidance=guidance, initial=initial).clip().frames
     stock = WanPipeline.from_pretrained(folder, dtype=torch.float32)
     stock.set_progress_bar_config(disable=True)
     theirs = stock(
@@ -90,15 +103,15 @@ def test_frames_equal_stock(folder: Path, guidance: float) -> None:
     assert np.abs(frames / 255.0 - theirs).max() <= 1 / 255
 
 
+@layouts_with_image
 @pytest.mark.parametrize("steps", [4, 24])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_image_to_video_equals_stock(folder: Path, steps: int, guidance: float) -> None:
-    if "wan2.1" in folder.name:
-        return  # its T2V layout takes no image; that it says so is tested with the job
+def test_image_to_video_equals_stock(folders: dict[str, Path], layout: str, steps: int, guidance: float) -> None:
+    folder = folders[layout]
     initial = initial_latents(steps)
     pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
-    ours = run_of(folder, steps=steps, guidance=guidance, image=image).latents(initial)
+    ours = latents_of(run_of(folder, steps=steps, guidance=guidance, initial=initial, image=image))
     stock = WanImageToVideoPipeline.from_pretrained(
         folder, dtype=torch.float32, image_encoder=None, image_processor=None
     )

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from tests.moving import moving_frames
 from vgen.clip import Clip
 from vgen.errors import InputError
-from vgen.records import MAX_COMMENT_BYTES, MAX_RECORD_BYTES, comment_of, read_record, record_path, write_record
+from vgen.records import (
+    MAX_COMMENT_BYTES,
+    MAX_RECORD_BYTES,
+    check_record,
+    comment_of,
+    read_record,
+    record_path,
+    write_record,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -75,6 +83,28 @@ def test_what_is_no_record_is_refused_in_one_line(tmp_path: Path, text: str, mes
     with pytest.raises(InputError, match=message) as caught:
         read_record(tmp_path / "clip.json")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"name": "left-pad"}', '["schema"]'])
+def test_a_json_that_is_no_record_is_kept(tmp_path: Path, text: str) -> None:
+    (tmp_path / "package.json").write_text(text)
+    with pytest.raises(InputError, match=r"package\.json': it exists and is no record"):
+        check_record(tmp_path / "package.mp4")
+
+
+def test_a_record_may_be_replaced_and_a_folder_may_not(tmp_path: Path) -> None:
+    check_record(tmp_path / "clip.mp4")
+    write_record(tmp_path / "clip.mp4", {"schema": 1})
+    check_record(tmp_path / "clip.mp4")
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(InputError, match="a folder of that name exists"):
+        check_record(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_no_name_is_no_record(name: str) -> None:
+    with pytest.raises(InputError, match="no name of a clip or record"):
+        read_record(name)
 
 
 def test_a_missing_record_is_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from vgen.errors import ConfigError, InputError, nearest
 
 __all__ = [
+    "GROUPS",
     "GenerateConfig",
     "OneOf",
     "Range",
@@ -116,7 +117,7 @@ class Range:
     def problem(self, value: float) -> str | None:
         if self.low <= value <= self.high:
             return None
-        return f"possible: {self.low:g} to {self.high:g}{self.unit}"
+        return f"possible: {self.low} to {self.high}{self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,11 @@ class OneOf:
         return None if value in self.names else nearest(value, self.names)
 
 
+GROUPS = tuple(group.name for group in fields(GenerateConfig))
+MAX_SEED = 2**63 - 1
 SOLVERS = ("euler", "multistep", "renoise")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-FITS = ("crop", "pad", "stretch")
+FITS = ("crop", "pad", "stretch")  # those of vgen.images, which loads too much for `vgen --help`
 PATTERNS = ("dense",)
 
 CHECKS: dict[str, Range | OneOf] = {
@@ -143,7 +146,7 @@ CHECKS: dict[str, Range | OneOf] = {
     "request.fps": Range(1, 240),
     "request.num_inference_steps": Range(1, 1000),
     "request.guidance_scale": Range(0, 100),
-    "request.seed": Range(0, 2**63 - 1),
+    "request.seed": Range(0, MAX_SEED),
     "request.num_videos": Range(1, 1000),
     "sampler.block": Range(1, 1024, " latent frames"),
     "sampler.window": Range(1, 100_000, " latent frames"),
@@ -212,7 +215,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         if not equals:
             raise ConfigError(f"'{word}' is neither an option nor key=value, such as sampler.window=9")
         _known(key, "command line")
-        value = raw if _types_of(key) == (str,) else _parse_yaml(f"value: {raw}", word)["value"]
+        value = raw if _types_of(key) == (str,) else _parse_value(raw, word)
         if key in values and values[key] != value:
             raise ConfigError(f"{key} is given twice: {values[key]!r} and {value!r}")
         values[key] = value
@@ -234,9 +237,11 @@ def merge(*layers: tuple[str, Mapping[str, Any]]) -> tuple[GenerateConfig, list[
     config, said = GenerateConfig(), set()
     for where, values in layers:
         for key, value in values.items():
-            if value is None:
+            if value is None and key in GROUPS:  # `request:` with nothing under it
                 continue
             _known(key, where)
+            if value is None:
+                continue
             group, name = key.split(".")
             setattr(getattr(config, group), name, _typed(key, value, where))
             said.add(key)
@@ -264,6 +269,10 @@ def _check_together(config: GenerateConfig) -> None:
     if request.seconds is not None and request.num_frames is not None:
         raise ConfigError(
             f"seconds={request.seconds:g} and num_frames={request.num_frames} both set the length; give one of them"
+        )
+    if request.seed is not None and request.seed + request.num_videos - 1 > MAX_SEED:
+        raise ConfigError(
+            f"seed={request.seed} leaves no seeds for num_videos={request.num_videos}; seeds end at {MAX_SEED}"
         )
     presets = sampler_presets()
     if sampler.name not in presets:
@@ -306,6 +315,13 @@ def _types_of(key: str) -> tuple[type, ...]:
     return tuple(t for t in possible if t is not types.NoneType)
 
 
+def _parse_value(raw: str, word: str) -> Any:
+    parsed = _parse_yaml(f"value: {raw}", word)
+    if set(parsed) != {"value"}:
+        raise ConfigError(f"'{word}' holds more than one value; give each key a word of its own")
+    return parsed["value"]
+
+
 def _parse_yaml(text: str, where: str) -> Any:
     """YAML through OmegaConf's loader, without resolving anything."""
     from omegaconf import OmegaConf
@@ -314,7 +330,7 @@ def _parse_yaml(text: str, where: str) -> Any:
 
     try:
         return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, RecursionError) as error:
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
 
 

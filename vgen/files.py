@@ -13,15 +13,29 @@ from pathlib import Path
 
 from vgen.errors import InputError
 
-__all__ = ["check_parent", "os_errors", "partial_path", "publish", "remove", "replacing"]
+__all__ = ["check_file", "check_parent", "os_errors", "partial_path", "publish", "remove", "replacing"]
 
 
 def check_parent(path: Path) -> None:
-    """Raises InputError where no file can be made beside `path`: its folder is missing or closed to us."""
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write '{path}': the folder '{path.parent}' does not exist; make it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write '{path}': no permission to write in '{path.parent}'")
+    """Raises InputError where nothing can be made at `path`: no name, too long a one, its folder missing or closed.
+
+    Finds out by making an empty file beside it, since only the system knows what it will allow.
+    """
+    if path.name in ("", "..") or "\0" in str(path):
+        raise InputError(f"cannot write '{path}': that is no name for a file; give one, such as clip.mp4")
+    with os_errors("write", path):
+        if not path.parent.is_dir():
+            raise InputError(f"cannot write '{path}': the folder '{path.parent}' does not exist; make it first")
+        trial = partial_path(partial_path(path))  # the longest name that is made on the way
+        trial.touch()
+        trial.unlink()
+
+
+def check_file(path: Path) -> None:
+    """Raises InputError where no file can be made at `path`: as `check_parent`, or a folder has that name."""
+    check_parent(path)
+    if path.is_dir():
+        raise InputError(f"cannot write '{path}': a folder of that name exists")
 
 
 def partial_path(path: Path) -> Path:
@@ -54,11 +68,9 @@ def replacing(path: Path) -> Iterator[Path]:
     The block should do nothing but write: a refusal by the system inside it counts as one to write `path`.
 
     Raises:
-        InputError: the parent folder is missing, `path` is a folder, or the system refuses to write there.
+        InputError: as `check_file`, or the system refuses to write there.
     """
-    check_parent(path)
-    if path.is_dir():
-        raise InputError(f"cannot write '{path}': a folder of that name exists")
+    check_file(path)
     partial = partial_path(path)
     try:
         with os_errors("write", path):

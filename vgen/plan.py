@@ -1,20 +1,23 @@
 """What a run will need, before it starts: memory against what the machine has.
 
-An estimate from shapes alone, meant to be a little high; `vgen.bench.generate` prints it beside the measured peak.
+An estimate from shapes alone, meant to be a little high; a clip's record holds it beside the measured peak.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import torch
 
 from vgen.errors import ResourceError
+from vgen.job import Job
+from vgen.models.load import LoadedModel
 
-__all__ = ["Plan", "check_memory", "free_mib"]
+__all__ = ["Plan", "check_memory", "free_mib", "plan_of"]
 
 MIB = 1 << 20
-PROCESS_MIB = 900  # interpreter, torch and its kernels, diffusers
-BUFFERS_DIT = 14  # live activations of one block, in units of tokens x width (measured on the embedded model)
+PROCESS_MIB = 500  # interpreter, torch and its kernels, diffusers
+BUFFERS_DIT = 14  # live activations of one block, in units of tokens x width
 BUFFERS_VAE = 10  # live activations of the decoder's widest level, in units of that level's output
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
@@ -26,7 +29,7 @@ class Plan:
 
     Args:
         weights: text encoder, transformer and VAE as loaded.
-        denoise: activations of one forward pass, the latents and the cache.
+        denoise: activations of one forward pass, latents, cached keys and values.
         decode: activations of decoding one latent frame.
         frames: the finished frames, where they are kept.
     """
@@ -46,45 +49,41 @@ class Plan:
         """What a process that has loaded the weights will still take."""
         return max(self.denoise, self.decode) + self.frames
 
-    @classmethod
-    def of(
-        cls,
-        *,
-        weight_bytes: int,
-        tokens: int,
-        width: int,
-        ffn: int,
-        value_bytes: int,
-        cached_values: int,
-        latent_values: int,
-        frame_pixels: int,
-        vae_width: int,
-        num_frames: int,
-    ) -> "Plan":
-        """From sizes.
 
-        Args:
-            weight_bytes: of all components.
-            tokens: query tokens of the largest forward pass.
-            width, ffn: of the transformer and its feed-forward.
-            value_bytes: bytes of one activation.
-            cached_values: of all key-value caches.
-            latent_values: of all latents of the clip.
-            frame_pixels: of one frame.
-            vae_width: channels of the decoder's last level.
-            num_frames: of the clip.
-        """
-        activations = tokens * (BUFFERS_DIT * width + 2 * ffn) * value_bytes
-        return cls(
-            weights=weight_bytes / MIB,
-            denoise=(activations + cached_values * value_bytes + 6 * 4 * latent_values) / MIB,
-            decode=BUFFERS_VAE * 4 * frame_pixels * vae_width * 4 / MIB,
-            frames=num_frames * frame_pixels * 3 / MIB,
-        )
+def plan_of(job: Job, model: LoadedModel) -> Plan:
+    """Estimates a job's memory."""
+    dit, vae = model.dit.config, model.vae.config
+    value_bytes = model.dit.dtype.itemsize
+    _, patch_h, patch_w = dit.patch_size
+    channels, rows, columns = job.latent_shape
+    per_frame = (rows // patch_h) * (columns // patch_w)
+    width = dit.num_attention_heads * dit.attention_head_dim
+    branches = 2 if job.guidance_scale > 1 else 1
+
+    keys_and_values = 2 * dit.num_layers * width * branches
+    cached = keys_and_values * (job.cache_frames * per_frame + model.prompts.length)
+    tokens = job.shown_frames * per_frame
+    keys = (job.shown_frames + job.cache_frames) * per_frame
+    activations = tokens * (BUFFERS_DIT * width + 2 * dit.ffn_dim) + 2 * keys * width
+    latents = channels * job.frames * rows * columns
+
+    patch = vae.patch_size or 1
+    pixels = job.height * job.width
+    decoder_width = vae.decoder_base_dim or vae.base_dim
+    decoded = BUFFERS_VAE * vae.scale_factor_temporal * pixels // patch**2 * decoder_width
+    parts = (model.dit, model.vae, model.prompts.encoder)
+    return Plan(
+        weights=sum(p.numel() * p.element_size() for part in parts for p in part.parameters()) / MIB,
+        denoise=((activations + cached) * value_bytes + 6 * 4 * latents) / MIB,
+        decode=decoded * 4 / MIB,
+        frames=job.num_frames * pixels * 3 / MIB,
+    )
 
 
-def free_mib() -> float:
-    """Memory that this process may still take: of the machine, and of its control group where there is one."""
+def free_mib(device: torch.device) -> float:
+    """Memory that this process may still take: of the GPU, or of the machine and of its control group."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / MIB
     free = psutil.virtual_memory().available
     if CGROUP_LIMIT.is_file() and CGROUP_USED.is_file():
         limit = CGROUP_LIMIT.read_text().strip()

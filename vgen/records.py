@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import InputError
-from vgen.files import os_errors, replacing
+from vgen.files import check_file, os_errors, replacing
 from vgen.video.ffmpeg import VIDEO_KINDS, read_comment
 
 __all__ = [
     "MAX_COMMENT_BYTES",
     "MAX_RECORD_BYTES",
     "Record",
+    "check_record",
     "comment_of",
     "read_record",
     "record_path",
@@ -33,8 +34,26 @@ _OMITTED = "vgen_record_omitted"
 
 
 def record_path(path: Path | str) -> Path:
-    """Where the record of a clip stands: `<stem>.json` beside it."""
+    """Where the record of a clip stands: `<stem>.json` beside it.
+
+    Raises:
+        InputError: the path has no name in it.
+    """
+    if not Path(path).name:
+        raise InputError(f"'{path}' is no name of a clip or record")
     return Path(path).with_suffix(".json")
+
+
+def check_record(path: Path | str) -> None:
+    """Checks before a long run that the record of the clip at `path` can be written.
+
+    Raises:
+        InputError: it cannot, or what stands in its place is somebody's JSON and no record.
+    """
+    target = record_path(path)
+    check_file(target)
+    if target.exists() and not _is_record(target):
+        raise InputError(f"cannot write '{target}': it exists and is no record of vgen; give the clip another name")
 
 
 def write_record(path: Path | str, record: Record) -> Path:
@@ -79,6 +98,13 @@ def comment_of(record: Record) -> str:
     if len(text) <= MAX_COMMENT_BYTES:
         return text
     return json.dumps({_OMITTED: f"the record has {len(text)} bytes; it stands in the .json beside the clip"})
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        return "schema" in read_record(path)
+    except InputError:
+        return False
 
 
 def _parse(text: str, path: Path) -> Record:

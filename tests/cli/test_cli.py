@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from tests.folders import tiny_folder
 from vgen.cli import _run
 from vgen.clip import Clip
+from vgen.run import Event, Run
 
 PROMPT = "a red ball rolls"
 
@@ -68,8 +70,29 @@ def test_a_file_of_prompts_makes_a_clip_each(model: str, here: Path, capsys: pyt
     Path("prompts.txt").write_text("a red ball\n\na blue box\n")
     assert generate(model, "--prompts", "prompts.txt", "--num-videos", "2", "--seed", "5", "-o", "c.mkv") == 0
     assert capsys.readouterr().out.split() == ["c-1.mkv", "c-2.mkv", "c-3.mkv", "c-4.mkv"]
-    seeds = [json.loads(Path(f"c-{i}.json").read_text())["seed"] for i in (1, 2, 3, 4)]
-    assert seeds == [5, 6, 5, 6]
+    records = [json.loads(Path(f"c-{i}.json").read_text()) for i in (1, 2, 3, 4)]
+    assert [record["seed"] for record in records] == [5, 6, 5, 6]
+    for record in records:
+        assert record["request"]["request.seed"] == record["seed"]
+        assert record["request"]["request.prompt"] == record["resolved"]["request.prompt"]
+
+
+def test_every_clip_has_its_own_notes(model: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("prompts.txt").write_text("a red ball\na shiny blue box\n")
+    assert generate(model, "--prompts", "prompts.txt", "-o", "c.mkv") == 0
+    assert "does not know these words: shiny" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_leaves_no_empty_folder(
+    model: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(run: Run) -> Iterator[Event]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "__iter__", stopped)
+    assert generate(model, PROMPT) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "vgen: stopped"
+    assert not list(Path("outputs").iterdir())
 
 
 def test_replay_makes_the_same_frames_and_verifies(model: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +115,37 @@ def test_replay_refuses_other_weights_and_finds_other_frames(
     Path("t.json").write_text(json.dumps(record))
     assert _run(["replay", "t.json", "--model", model, "-o", "b.mkv"]) == 2
     assert "other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["request.image", "model.id", "output.path", "request.num_videos", "run.dtyp"])
+def test_replay_takes_no_key_that_no_run_writes(
+    model: str, here: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    resolved = {"run.device": "cpu", "run.dtype": "float32", "request.prompt": PROMPT, key: "/some/secret.png"}
+    parts: dict[str, object] = {"model": {"digests": {}}, "frames": {}, "versions": {}, "machine": {}}
+    Path("r.json").write_text(json.dumps({"schema": 1, "resolved": resolved} | parts))
+    assert _run(["replay", "r.json", "--model", model]) == 2
+    assert f"holds '{key}'" in capsys.readouterr().err
+
+
+def test_replay_says_what_differs_and_passes_a_small_difference_of_lossless_clips(
+    model: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(model, PROMPT, "-o", "a.mkv") == 0
+    record = json.loads(Path("a.json").read_text())
+    record["versions"]["torch"] = "1.0"
+    frames_FYX3 = Clip.read("a.mkv").frames
+    verify = ["replay", "a.json", "--model", model, "--device", "cpu", "--verify", "-o"]
+    for largest, code in ((2, 0), (3, 1)):
+        changed_FYX3 = frames_FYX3.astype(np.int16)
+        changed_FYX3[0, 0, 0, 0] += largest if frames_FYX3[0, 0, 0, 0] < 128 else -largest
+        changed = Clip(frames=changed_FYX3.astype(np.uint8), fps=8)
+        changed.save("a.mkv")
+        Path("a.json").write_text(json.dumps(record | {"frames": record["frames"] | {"sha256": changed.sha256()}}))
+        assert _run([*verify, "b.mkv"]) == code
+        err = capsys.readouterr().err
+        assert f"largest difference {largest} of 255" in err and "torch was '1.0', is" in err
+    assert _run([*verify, "a.mkv"]) == 1  # the new clip in the place of the old one is no proof
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"resolved": {}, "model": {"digests": {}}, "frames": {}}', "x"])
@@ -125,9 +179,52 @@ BAD = {
     "missing folder": (["a ball", "-o", "none/a.mp4"], "does not exist; make it first"),
     "unknown suffix": (["a ball", "-o", "a.avi"], ".mp4"),
     "missing config": (["a ball", "--config", "none.yaml"], "no such file"),
-    "unknown format": (["a ball", "--format", "xml"], "human or json"),
+    "unknown format": (["a ball", "--format", "xml"], "'human', 'json'"),
+    "size in other digits": (["a ball", "--size", "²x²"], "--size takes WIDTHxHEIGHT"),
+    "size of many digits": (["a ball", "--size", "9" * 5000 + "x9"], "--size takes WIDTHxHEIGHT"),
+    "misspelt key first": (["request.promt=a red ball"], "did you mean 'request.prompt'"),
+    "fit without an image": (["a ball", "--fit", "pad"], "fit says how an image is fitted"),
+    "seeds run out": (["a ball", "--seed", str(2**63 - 1), "--num-videos", "2"], "leaves no seeds"),
+    "seed too large": (["a ball", "--seed", str(2**63)], "possible: 0 to 9223372036854775807"),
+    "no output name": (["a ball", "-o", ""], "no name for a file"),
+    "a folder as output": (["a ball", "-o", ".", "--num-videos", "2"], "no name for a file"),
+    "long output name": (["a ball", "-o", "n" * 300 + ".mp4"], "File name too long"),
+    "a suffix as output": (["a ball", "-o", ".mp4"], "a kind alone is no name"),
     "missing prompts": (["--prompts", "none.txt"], "no such file"),
 }
+
+
+BESIDE = {"json": [], "sheet.png": ["--sheet"], "image.png": ["--image", "first.png"]}
+
+
+@pytest.mark.parametrize("suffix", BESIDE)
+def test_what_stands_in_the_way_of_a_file_beside_the_clip_is_seen_before_the_run(
+    model: str, here: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    Image.new("RGB", (48, 32)).save("first.png")
+    Path(f"a.{suffix}").mkdir()
+    assert generate(model, PROMPT, "-o", "a.mkv", *BESIDE[suffix]) == 2
+    err = capsys.readouterr().err
+    assert "a folder of that name exists" in err and "denoise" not in err
+    assert sorted(path.name for path in here.iterdir()) == sorted({f"a.{suffix}", "first.png"})
+
+
+def test_somebody_elses_json_is_kept(model: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("package.json").write_text('{"name": "mine"}')
+    assert generate(model, PROMPT, "-o", "package.mkv") == 2
+    assert _run(["playground", "render", "1", "--size", "16", "--frames", "1", "-o", "package.mkv"]) == 2
+    assert capsys.readouterr().err.count("is no record of vgen") == 2
+    assert [path.name for path in here.iterdir()] == ["package.json"]
+    assert json.loads(Path("package.json").read_text()) == {"name": "mine"}
+
+
+def test_a_bad_prompt_anywhere_in_the_file_stops_all(
+    model: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("prompts.txt").write_text("a red ball\nzebra unicorn\n")
+    assert generate(model, "--prompts", "prompts.txt", "-o", "c.mkv") == 2
+    assert "knows no word" in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["prompts.txt"]
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -165,6 +262,38 @@ def test_killed_at_any_moment_the_name_holds_the_old_file_or_the_new(model: str,
         assert clip.sha256() == old or len(clip.frames) == 81
         done.add(clip.sha256())
     assert old in done
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_by_a_signal_nothing_half_written_stays(model: str, here: Path, number: signal.Signals) -> None:
+    words = ["vgen", "generate", "--model", model, PROMPT, "--sampler", "causal", "--num-frames", "2001"]
+    program = f"import sys; sys.argv = {words!r}; import vgen.cli; vgen.cli.main()"
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=here, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().startswith("text"):
+            assert process.poll() is None
+        process.send_signal(number)
+        assert process.stderr.read().splitlines()[-1] == "vgen: stopped"
+    assert process.returncode == 128 + number
+    assert not list(Path("outputs").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_stdout_is_one_line_and_code_1() -> None:
+    program = "import sys; sys.argv = ['vgen', 'playground', 'caption', '1']; import vgen.cli; vgen.cli.main()"
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (1, "vgen: the system refused: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", [[], ["playground"]])
+def test_no_command_shows_the_help_as_it_is(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert _run(words) == 2
+    assert len(capsys.readouterr().err.splitlines()) > 8
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:

@@ -1,6 +1,9 @@
 """Rollouts against denoisers whose answer is known, and against diffusers' own step."""
 
+import itertools
 import math
+from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -120,22 +123,23 @@ def test_renoise_equals_stock_lcm() -> None:
     scheduler = FlowMatchLCMScheduler(shift=3.0)
     scheduler.set_timesteps(4)
     run = rollout(GaussianMean(0.6), 4, 0, 1, table=SigmaTable.from_scheduler(scheduler, 4), solver=Renoise())
-    fresh = iter([run.noise.fresh(0, k, SHAPE)[None, :, None] for k in range(4)])
     x = run.noise.initial(0, SHAPE)[None, :, None]
-    for k in range(4):
-        at, to = run.table.sigmas[4 - k], run.table.sigmas[3 - k]
-        x0 = GaussianMean(0.6)(x, torch.tensor([[at]]), frames_T=None, text=None, context=None)
-        x = (1 - to) * x0 + to * next(fresh)
+    for k, t in enumerate(scheduler.timesteps):
+        sigma = scheduler.sigmas[k].double()
+        x0 = GaussianMean(0.6)(x, sigma[None, None], frames_T=None, text=None, context=None)
+        fresh = run.noise.fresh(0, k, SHAPE)[None, :, None]
+        with patch("diffusers.schedulers.scheduling_flow_match_lcm.randn_tensor", return_value=fresh):
+            x = scheduler.step((x - x0) / sigma.float(), t, x, return_dict=False)[0]
     torch.testing.assert_close(latents(run), x, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("lag", [1, 2, 4])
 def test_streaming_equals_asking_for_all(lag: int) -> None:
-    target = NoiseSource(1).draw("target", 0, 0, (2, 8, 3, 4))
-    long = latents(rollout(GaussianMean(0.6), 4, lag, 8))
+    """P21: a stream without end begins with the clip of any length."""
     short = latents(rollout(GaussianMean(0.6), 4, lag, 5))
-    assert torch.equal(long[:, :, :5], short)
-    assert target.shape[1] == 8
+    endless = rollout(GaussianMean(0.6), 4, lag, None)
+    done = (p.latents_BCTHW for p in endless.run(endless.start()) if p.latents_BCTHW is not None)
+    assert torch.equal(torch.cat(list(itertools.islice(done, 5)), dim=2), short)
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=["euler", "renoise", "multistep"])
@@ -175,18 +179,32 @@ def test_noise_is_keyed_by_frame_not_by_call() -> None:
     assert abs(float(torch.stack([source.draw("x", i, 0, (64,)) for i in range(64)]).std()) - 1) < 0.05
 
 
-def test_given_noise_starts_from_it() -> None:
-    given_latents = torch.ones(2, 2, 3, 4)
-    run = rollout(GaussianMean(1.0), 1, 0, 2, noise=GivenNoise(given_latents, NoiseSource(0)))
-    state = run.start()
-    next(run.run(state))
-    assert torch.equal(run.noise.initial(1, SHAPE), torch.ones(SHAPE))
+def test_given_noise_is_what_the_model_sees_first() -> None:
+    given_latents = NoiseSource(9).draw("given", 0, 0, (2, 2, 3, 4))
+    seen: list[torch.Tensor] = []
+
+    def watch(x_BCTHW: torch.Tensor, sigma_BT: torch.Tensor, **_: object) -> torch.Tensor:
+        seen.append(x_BCTHW)
+        return x_BCTHW
+
+    run = rollout(watch, 2, 0, 2, schedule=Pyramid(num_steps=2, lag=0, block=2))
+    run = replace(run, noise=GivenNoise(given_latents, NoiseSource(0)))
+    next(run.run(run.start()))
+    assert torch.equal(seen[0][0], given_latents)
 
 
 def test_a_prediction_that_is_not_finite_stops_the_run_and_says_where() -> None:
     broken = KnownTarget(torch.full((2, 2, 3, 4), float("nan")))
     with pytest.raises(NumericalError, match=r"x0 became non-finite at step 1 of 4, latent frames 0 to 0"):
         latents(rollout(broken, 2, 2, 2))
+
+
+def test_multistep_runs_on_a_table_that_begins_at_pure_noise() -> None:
+    """Euler folders have sigma 1 exactly, where the log-SNR is infinite."""
+    euler_table = SigmaTable.from_scheduler(FlowMatchEulerDiscreteScheduler(shift=3.0), 64)
+    assert euler_table.sigmas[-1] == 1
+    run = rollout(GaussianMean(0.5), 64, 0, 1, table=euler_table, solver=Multistep())
+    torch.testing.assert_close(latents(run)[0, :, 0], 0.5 * run.noise.initial(0, SHAPE), rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("lag", [1, 2])

@@ -105,6 +105,8 @@ def test_chunking_does_not_matter(tmp_path_factory: pytest.TempPathFactory, cuts
         ("folder.mp4", (32, 48), 12, "a folder of that name exists"),
         ("file", (32, 48), 12, "a file of that name exists"),
         ("foreign", (32, 48), 12, "it holds 'diary.txt'"),
+        (".mp4", (32, 48), 12, r"a kind alone is no name; give one, such as clip\.mp4"),
+        ("c" * 252 + ".mp4", (32, 48), 12, "File name too long"),
     ],
 )
 def test_refusals_name_what_is_possible_and_write_nothing(
@@ -149,6 +151,13 @@ def test_an_encoder_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(InputError, match=r"cannot write '.*clip\.mkv': .*no_such_codec"):
         Clip(frames=moving_frames(200, 64, 64), fps=12).save(tmp_path / "clip.mkv")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_that_ends_the_encoder_is_named() -> None:
+    with Ffmpeg(["-f", "lavfi", "-re", "-i", "testsrc", "-f", "null", "-"], task="wait") as run:
+        run._process.send_signal(signal.SIGXFSZ)
+        with pytest.raises(InputError, match=rf"cannot wait: ffmpeg was ended by signal {signal.SIGXFSZ.value} \(File"):
+            run.finish()
 
 
 FOREVER = """

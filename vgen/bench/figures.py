@@ -45,6 +45,7 @@ def oracle(count: int) -> dict[str, Any]:
 
     from vgen.config import merge
     from vgen.models.load import embedded_folder
+    from vgen.models.vae import latent_frames
     from vgen.pipeline import VideoPipeline
     from vgen.playground.render import render
     from vgen.playground.scene import sample_scene
@@ -69,17 +70,19 @@ def oracle(count: int) -> dict[str, Any]:
                 "request.num_inference_steps": count,
                 "request.seed": 0,
             }
-            run = pipeline.start(*merge(("oracle", said)), image)
             spatial = pipeline.model.vae.config.scale_factor_spatial
-            shape = (pipeline.model.vae.config.z_dim, run.job.frames, card.height // spatial, card.width // spatial)
+            frames = latent_frames(card.num_frames)
+            shape = (pipeline.model.vae.config.z_dim, frames, card.height // spatial, card.width // spatial)
             initial = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-            frames_FYX3 = np.concatenate([e.frames_FYX3 for e in run.watch(initial) if e.frames_FYX3 is not None])
+            events = list(pipeline.start(*merge(("oracle", said)), image, initial_CTHW=initial))
+            latents = torch.cat([e.latents_BCTHW for e in events if e.latents_BCTHW is not None], dim=2)
+            frames_FYX3 = np.concatenate([e.frames_FYX3 for e in events if e.frames_FYX3 is not None])
             asked = {
                 "prompt": said["request.prompt"],
                 "negative_prompt": negative,
                 "height": card.height,
                 "width": card.width,
-                "num_frames": run.job.num_frames,
+                "num_frames": card.num_frames,
                 "num_inference_steps": count,
                 "guidance_scale": guidance,
                 "max_sequence_length": card.text_length,
@@ -87,7 +90,7 @@ def oracle(count: int) -> dict[str, Any]:
             theirs = stock(**asked, latents=initial[None].clone(), output_type="latent").frames
             pictures = stock(**asked, latents=initial[None].clone(), output_type="np").frames[0]
             rows[f"{task}, guidance {guidance:g}"] = {
-                "latents": float((torch.cat(run.latents_BCTHW, dim=2) - theirs).abs().max()),
+                "latents": float((latents - theirs).abs().max()),
                 "frames": float(np.abs(frames_FYX3 / 255.0 - pictures).max()),
             }
     return {"steps": count, "rows": rows} | {

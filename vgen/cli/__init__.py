@@ -1,19 +1,37 @@
 """The command line: one file per command, thin over the Python API.
 
 Data goes to stdout, hints and progress to stderr. Exit codes: 0 done, 1 a check found fault or the run went wrong,
-2 the user's mistake (one line, no traceback), 130 stopped by the user. A new command is a file and a line in `app`.
+2 the user's mistake (one line, no traceback), 128 + n stopped by signal n (130 for Ctrl-C). A new command is a file and
+a line in `app`.
 """
 
+import os
+import signal
 import sys
 
 from vgen.errors import NumericalError, VgenError
 
 __all__ = ["main"]
 
+STOPPED = 128 + signal.SIGINT
+
 
 def main() -> None:
     """Entry point of the `vgen` command."""
-    raise SystemExit(_run(sys.argv[1:]))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not where nohup has it ignored
+            signal.signal(number, _stop)
+    code = _run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # already said; the interpreter would try again and complain in words of its own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(code)
+
+
+def _stop(number: int, _frame: object) -> None:
+    """Ends the program by an exception, so that what is half written is removed on the way out."""
+    raise SystemExit(128 + number)
 
 
 def _run(arguments: list[str]) -> int:
@@ -25,13 +43,22 @@ def _run(arguments: list[str]) -> int:
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="vgen", standalone_mode=False)
     except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer has no public name for it
+            print(error.format_message(), file=sys.stderr)
+            return 2
         return _fail(error.format_message(), 2)
     except NumericalError as error:
         return _fail(str(error), 1)
     except VgenError as error:
         return _fail(str(error), 2)
+    except OSError as error:  # stdout, if anything: files of the user's come as VgenError
+        return _fail(f"the system refused: {error.strerror or error}", 1)
+    except SystemExit as error:  # a signal, or nobody reads stdout any more, which typer ends this way
+        return _fail("stopped", error.code if isinstance(error.code, int) else 1)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("stopped", 130)
+        return _fail("stopped", STOPPED)
+    if code == STOPPED:  # typer has caught Ctrl-C
+        return _fail("stopped", STOPPED)
     return code if isinstance(code, int) else 0
 
 

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from vgen.errors import ConfigError
+from vgen.cli.formats import Format
 
 __all__ = ["models"]
 
 
 def models(
     model: Annotated[str | None, typer.Argument(help="By name or folder; the embedded one if left out.")] = None,
-    output_format: Annotated[str, typer.Option("--format", help="human or json.")] = "human",
+    output_format: Annotated[Format, typer.Option("--format", help="Words, or a JSON object.")] = Format.HUMAN,
 ) -> None:
     """Say what a model is: size on disk, native clip, samplers."""
     from dataclasses import asdict
@@ -22,12 +22,10 @@ def models(
     quiet()
     from vgen.models.load import EMBEDDED, describe
 
-    if output_format not in ("human", "json"):
-        raise ConfigError(f"--format takes human or json, got '{output_format}'")
     name = model or EMBEDDED
     folder, card, size_bytes = describe(name)
     row = {"model": name, "folder": str(folder), "mib": round(size_bytes / 2**20, 1), **asdict(card)}
-    typer.echo(json.dumps(row) if output_format == "json" else _human(row))
+    typer.echo(json.dumps(row) if output_format is Format.JSON else _human(row))
 
 
 def _human(row: dict[str, Any]) -> str:

@@ -43,11 +43,14 @@ def render(
     from vgen.playground.render import render as draw
     from vgen.playground.scene import FPS, sample_scene, split_of
     from vgen.playground.simulate import laws_of, simulate
+    from vgen.records import check_record
 
+    check_record(output)
     scene = sample_scene(seed)
     trajectory = simulate(scene, frames)
     pixels_FYX3 = draw([scene], [trajectory], height=size, width=size)[0].numpy()
     record = {
+        "schema": "playground scene 1",
         "scene": seed,
         "caption": words_of(scene, 0),
         "split": split_of(scene),

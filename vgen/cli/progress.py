@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-from vgen.pipeline import Event
+from vgen.run import Event
 
 __all__ = ["say", "watched"]
 

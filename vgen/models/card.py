@@ -9,14 +9,29 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vgen.config import OneOf, Range, sampler_presets
 from vgen.errors import ModelError
 
-__all__ = ["ModelCard", "card_for"]
+__all__ = ["CARD_FILE", "ModelCard", "card_for"]
 
 CARD_FILE = "vgen.yaml"
+CARD_LIMIT_BYTES = 64 << 10
+CHECKS: dict[str, Range | OneOf] = {
+    "height": Range(16, 8192, " px"),
+    "width": Range(16, 8192, " px"),
+    "num_frames": Range(1, 100_000, " frames"),
+    "fps": Range(1, 240),
+    "num_inference_steps": Range(1, 1000),
+    "guidance_scale": Range(0, 100),
+    "text_length": Range(1, 4096, " tokens"),
+    "causal_block": Range(1, 1024, " latent frames"),
+    "trained_window": Range(1, 100_000, " latent frames"),
+    "image": OneOf(("first_latent", "none")),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +79,10 @@ def card_for(folder: Path, configs: dict[str, dict[str, Any]]) -> ModelCard:
     """
     own = folder / CARD_FILE
     if own.is_file():
-        return _read(own.read_text(), str(own))
+        return _card(_parse(_text(own), str(own)), str(own))
     fits = []
     for preset in files("vgen").joinpath("configs", "models").iterdir():
-        content = OmegaConf.to_container(OmegaConf.create(preset.read_text()))
-        assert isinstance(content, dict), f"{preset.name} is no mapping"
+        content = yaml.safe_load(preset.read_text(encoding="utf-8"))
         match = content.pop("match")
         if _agrees(match, configs):
             fits.append((sum(len(keys) for keys in match.values()), preset.name, content))
@@ -77,7 +91,7 @@ def card_for(folder: Path, configs: dict[str, dict[str, Any]]) -> ModelCard:
             f"{folder}: no {CARD_FILE} beside the weights, and no preset in configs/models fits its config"
         )
     _, name, content = max(fits, key=lambda fit: fit[:2])
-    return _read(OmegaConf.to_yaml(OmegaConf.create(content)), name)
+    return _card(content, name)
 
 
 def _agrees(match: dict[str, dict[str, Any]], configs: dict[str, dict[str, Any]]) -> bool:
@@ -86,11 +100,53 @@ def _agrees(match: dict[str, dict[str, Any]], configs: dict[str, dict[str, Any]]
     )
 
 
-def _read(text: str, where: str) -> ModelCard:
+def _text(path: Path) -> str:
+    if path.stat().st_size > CARD_LIMIT_BYTES:
+        raise ModelError(f"{path}: {path.stat().st_size} bytes are no model card; at most {CARD_LIMIT_BYTES}")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(ModelCard), OmegaConf.create(text))
-        card = OmegaConf.to_object(merged)
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: not a model card: not readable as text: {error}") from error
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    """Scalars and lists of scalars by name. Interpolation is refused: a stranger's file must not read the environment.
+
+    Plain YAML and not OmegaConf's loader, which copies what an alias repeats: a small file could fill the memory.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ModelError(f"{where}: not a model card: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{where}: not a model card: a mapping is needed, got {type(content).__name__}")
+    for key, value in content.items():
+        for item in value if isinstance(value, list) else [value]:
+            if not isinstance(item, str | int | float):
+                raise ModelError(f"{where}: not a model card: {key} holds a {type(item).__name__}")
+            if isinstance(item, str) and "${" in item:
+                raise ModelError(f"{where}: {key} holds an interpolation {item!r}; write the value itself")
+    return content
+
+
+def _card(content: dict[str, Any], where: str) -> ModelCard:
+    try:
+        card = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelCard), content))
     except OmegaConfBaseException as error:
         raise ModelError(f"{where}: not a model card: {str(error).splitlines()[0]}") from error
-    assert isinstance(card, ModelCard)
+    assert isinstance(card, ModelCard), f"{where} became {type(card).__name__}"
+    for name, check in CHECKS.items():
+        _refuse(where, name, getattr(card, name), check.problem(getattr(card, name)))
+    samplers = OneOf(tuple(sampler_presets()))
+    for sampler in card.samplers:
+        _refuse(where, "samplers", sampler, samplers.problem(sampler))
+    _refuse(where, "samplers", [], None if card.samplers else "at least one is needed")
+    _refuse(where, "name", card.name, None if card.name.strip() else "a name is needed")
+    if card.causal_block > card.trained_window:
+        _refuse(where, "causal_block", card.causal_block, f"possible: up to trained_window, {card.trained_window}")
     return card
+
+
+def _refuse(where: str, name: str, value: object, problem: str | None) -> None:
+    if problem is not None:
+        raise ModelError(f"{where}: {name}={value!r} is not possible in a model card; {problem}")

@@ -9,8 +9,8 @@ Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.0974
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
 
 import torch
 from diffusers import ModelMixin, WanTransformer3DModel
@@ -52,15 +52,16 @@ class PreparedText:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Frame:
-    """What all blocks of one forward pass share."""
+class _Pass:
+    """What all blocks of one forward pass share; `past` are the frames of the context, in the order it is read."""
 
     grid: TokenGrid
     rotation: Rotation
     attention: VideoAttention
     causal_block: int | None
     context: KVCache | None
-    context_rotation: Rotation | None
+    past: tuple[int, ...]
+    past_rotation: Rotation | None
     slots: list[int] | None
 
 
@@ -103,41 +104,41 @@ class VideoDiTBlock(nn.Module):
         self.norm3 = FP32LayerNorm(dim, eps, elementwise_affine=False)
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
-    def forward(self, x_BLD: Tensor, modulation_BT6D: Tensor, text: TextKV, layer: int, frame: _Frame) -> Tensor:
+    def forward(self, x_BLD: Tensor, modulation_BT6D: Tensor, text: TextKV, layer: int, shared: _Pass) -> Tensor:
         table_BT6D = self.scale_shift_table.unsqueeze(1) + modulation_BT6D.float()
         shift, scale, gate, c_shift, c_scale, c_gate = table_BT6D.unbind(2)
         normed_BLD = _modulate(self.norm1(x_BLD.float()), shift, scale).type_as(x_BLD)
-        x_BLD = _gated(x_BLD, self._self_attention(normed_BLD, layer, frame), gate)
+        x_BLD = _gated(x_BLD, self._self_attention(normed_BLD, layer, shared), gate)
         x_BLD = x_BLD + self._cross_attention(self.norm2(x_BLD.float()).type_as(x_BLD), text)
         normed_BLD = _modulate(self.norm3(x_BLD.float()), c_shift, c_scale).type_as(x_BLD)
         return _gated(x_BLD, self.ffn(normed_BLD), c_gate)
 
-    def _self_attention(self, x_BLD: Tensor, layer: int, frame: _Frame) -> Tensor:
+    def _self_attention(self, x_BLD: Tensor, layer: int, shared: _Pass) -> Tensor:
         attn = self.attn1
         q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
         k_BMNK = attn.norm_k(attn.to_k(x_BLD)).unflatten(2, (attn.heads, -1))
         v_BMNK = attn.to_v(x_BLD).unflatten(2, (attn.heads, -1))
-        held = None if frame.context is None else frame.context.read(layer)
-        if frame.context is not None and frame.slots is not None:
-            frame.context.write(layer, frame.slots, k_BMNK, v_BMNK)
-        q_BLNK, k_BMNK = apply_rotation(q_BLNK, frame.rotation), apply_rotation(k_BMNK, frame.rotation)
-        key = frame.grid
-        if held is not None and frame.context_rotation is not None:
-            past_k_BMNK = apply_rotation(held[0], frame.context_rotation)
+        held = None if shared.context is None else shared.context.read(layer)
+        if shared.context is not None and shared.slots is not None:
+            shared.context.write(layer, shared.slots, k_BMNK, v_BMNK)
+        q_BLNK, k_BMNK = apply_rotation(q_BLNK, shared.rotation), apply_rotation(k_BMNK, shared.rotation)
+        key = shared.grid
+        if held is not None and shared.past_rotation is not None:
+            past_k_BMNK = apply_rotation(held[0], shared.past_rotation)
             k_BMNK, v_BMNK = torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((held[1], v_BMNK), dim=1)
-            key = TokenGrid(frames=k_BMNK.shape[1] // frame.grid.tokens_per_frame, height=key.height, width=key.width)
-        if frame.causal_block is None:
-            out_BLNK = frame.attention(q_BLNK, k_BMNK, v_BMNK, query=frame.grid, key=key, layer=layer)
+            key = replace(key, frames=shared.past + key.frames)
+        if shared.causal_block is None:
+            out_BLNK = shared.attention(q_BLNK, k_BMNK, v_BMNK, query=shared.grid, key=key, layer=layer)
         else:
             out_BLNK = block_causal(
-                frame.attention,
+                shared.attention,
                 q_BLNK,
                 k_BMNK,
                 v_BMNK,
-                query=frame.grid,
+                query=shared.grid,
                 key=key,
                 layer=layer,
-                block=frame.causal_block,
+                block=shared.causal_block,
             )
         return cast(Tensor, attn.to_out[0](out_BLNK.flatten(2).type_as(x_BLD)))
 
@@ -244,7 +245,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             x_BCTHW: noisy latents (with the channels of an image condition where the model takes them).
             sigma_BT: noise level of each latent frame in 0..1; T may be 1 where all frames share one.
             text: states of the text encoder, text_BMD, or what `prepare_text` made of them.
-            frames_T: absolute latent index of each frame, which is its position; 0..T-1 where None.
+            frames_T: absolute latent index of each frame, which is its position; 0..T-1 where None. On the CPU.
             causal_block: frames per block of block-causal attention; full attention where None.
             context: clean frames that the given ones see too, at their own positions.
             commit: write the keys and values of the given frames to `context`; they must be clean.
@@ -254,17 +255,17 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         """
         _, patch_h, patch_w = self.config.patch_size
         frames, height, width = x_BCTHW.shape[2], x_BCTHW.shape[3] // patch_h, x_BCTHW.shape[4] // patch_w
-        if frames_T is None:
-            frames_T = torch.arange(frames, device=x_BCTHW.device)
+        indices = tuple(range(frames)) if frames_T is None else tuple(frames_T.tolist())
         prepared = text if isinstance(text, PreparedText) else self.prepare_text(text)
         temb_BTD, modulation_BT6D = self._time(sigma_BT, prepared.layers[0].k_BMNK.dtype)
-        frame = self._frame(frames_T, height, width, causal_block, context, commit)
+        grid = TokenGrid(frames=indices, height=height, width=width)
+        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit)
 
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
         for layer, kv in enumerate(prepared.layers):
-            x_BLD = self._block(layer)(x_BLD, modulation_BT6D, kv, layer, frame)
-        if frame.context is not None and frame.slots is not None:
-            frame.context.publish([int(f) for f in frames_T], frame.slots)
+            x_BLD = self._block(layer)(x_BLD, modulation_BT6D, kv, layer, shared)
+        if shared.context is not None and shared.slots is not None:
+            shared.context.publish(indices, shared.slots)
 
         shift_BTD, scale_BTD = (self.scale_shift_table.unsqueeze(1) + temb_BTD.unsqueeze(2)).unbind(2)
         x_BLD = _modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD)
@@ -300,33 +301,30 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         temb_BTD = embedder.time_embedder(waves).to(dtype)
         return temb_BTD, embedder.time_proj(embedder.act_fn(temb_BTD)).unflatten(2, (6, -1))
 
-    def _frame(
+    def _pass(
         self,
-        frames_T: Tensor,
-        height: int,
-        width: int,
+        grid: TokenGrid,
+        device: torch.device,
         causal_block: int | None,
         context: KVCache | None,
         commit: bool,
-    ) -> _Frame:
-        head_width = self.config.attention_head_dim
+    ) -> _Pass:
+        def rotation_of(frames: tuple[int, ...]) -> Rotation:
+            positions_T = torch.tensor(frames, device=device)
+            return rotation(positions_T, grid.height, grid.width, self.config.attention_head_dim)
+
         past = () if context is None else context.frames
-        past_T = torch.tensor(past, device=frames_T.device)
         slots = None
         if commit:
             assert context is not None, "commit=True needs a context to write to"
-            slots = context.reserve([int(f) for f in frames_T])
-        return _Frame(
-            grid=TokenGrid(frames=frames_T.shape[0], height=height, width=width),
-            rotation=rotation(frames_T, height, width, head_width),
+            slots = context.reserve(grid.frames)
+        return _Pass(
+            grid=grid,
+            rotation=rotation_of(grid.frames),
             attention=self.attention,
             causal_block=causal_block,
             context=context,
-            context_rotation=rotation(past_T, height, width, head_width) if past else None,
+            past=past,
+            past_rotation=rotation_of(past) if past else None,
             slots=slots,
         )
-
-
-def stock_config(config: Any) -> dict[str, Any]:
-    """A transformer's config without diffusers' private keys."""
-    return {key: value for key, value in dict(config).items() if not key.startswith("_")}

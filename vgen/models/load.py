@@ -1,52 +1,55 @@
 """Loads a model from a folder in diffusers format, and nothing that is not on the list.
 
 safetensors only; class names from our own list, never from the folder; no remote code. The folder is checked whole
-before a byte of weights is read, so that what is missing is said in one line.
+before a byte of weights is read (`check.py` its configs, `files.py` its files), so that what is wrong with it is said
+in one line.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, T5TokenizerFast, UMT5EncoderModel
+from diffusers import AutoencoderKLWan
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
 
-from vgen.errors import ModelError, nearest
-from vgen.models.card import ModelCard, card_for
+from vgen.errors import ModelError, ResourceError, nearest
+from vgen.models.card import CARD_FILE, ModelCard, card_for
+from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, check_index, encoder_config
 from vgen.models.dit import VideoDiT
+from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
 from vgen.models.text import PromptEncoder
 
 __all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model"]
 
 EMBEDDED = "playground"
-CONFIG_LIMIT_BYTES = 4 << 20
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-
-# component -> class name in model_index.json -> class that we load it with
-ALLOWED: dict[str, dict[str, Any]] = {
-    "tokenizer": {
-        "PreTrainedTokenizerFast": PreTrainedTokenizerFast,
-        "T5TokenizerFast": T5TokenizerFast,
-        "T5Tokenizer": T5TokenizerFast,
-    },
-    "text_encoder": {"UMT5EncoderModel": UMT5EncoderModel},
-    "vae": {"AutoencoderKLWan": AutoencoderKLWan},
-    "transformer": {"WanTransformer3DModel": VideoDiT},
-    "scheduler": {
-        "FlowMatchEulerDiscreteScheduler": FlowMatchEulerDiscreteScheduler,
-        "UniPCMultistepScheduler": UniPCMultistepScheduler,
-    },
-}
-PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+INDEX_FILE = "model_index.json"
+CONFIG_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
 WEIGHTS = {
     "text_encoder": "model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
     "transformer": "diffusion_pytorch_model.safetensors",
 }
+ADAPTER_FILE = "adapter_config.json"  # transformers would load what it names on top, from wherever that is
+MIB = 1 << 20
+# what the libraries raise on a folder that is damaged in a way of its own
+LOAD_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +73,59 @@ class LoadedModel:
     vae: AutoencoderKLWan
     dit: VideoDiT
     scheduler: Any
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def digests(self) -> dict[str, str]:
-        """sha256 of each weight file, by its path in the folder."""
-        return {
-            str(path.relative_to(self.folder)): _sha256(path) for path in sorted(self.folder.rglob("*.safetensors"))
-        }
+        """sha256 of every file that a run depends on, by its path in the folder: weights, configs, tokenizer, card.
+
+        Computed at the first call and kept.
+        """
+        if not self._digests:
+            own = [path for path in (self.folder / INDEX_FILE, self.folder / CARD_FILE) if path.is_file()]
+            parts = [path for part in ALLOWED for path in (self.folder / part).rglob("*") if path.is_file()]
+            relative = {path.relative_to(self.folder).as_posix(): path for path in own + parts}
+            self._digests.update({name: sha256_of(path) for name, path in sorted(relative.items())})
+        return dict(self._digests)
 
 
-def load_model(model: str, *, device: torch.device, dtype: torch.dtype) -> LoadedModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """A folder whose configs are all supported.
+
+    Args:
+        folder: where it lies.
+        card: its defaults.
+        configs: by component.
+        classes: what each component is loaded with.
+        weights: files of each component that has some.
+    """
+
+    folder: Path
+    card: ModelCard
+    configs: dict[str, dict[str, Any]]
+    classes: dict[str, Any]
+    weights: dict[str, list[Path]]
+
+
+class _Naming:
+    """Turns what a library raises within the block into a `ModelError` that names the component's folder."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # tokenizers raises bare `Exception`, nothing narrower
+        if isinstance(error, LOAD_ERRORS) or kind is Exception:
+            said = " ".join(str(error).split())
+            raise ModelError(f"{self.where}: cannot be loaded: {type(error).__name__}: {said:.300}") from error
+
+
+def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib: float | None = None) -> LoadedModel:
     """Loads a model by name or path.
 
     Args:
@@ -86,36 +133,28 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype) -> Loade
         device: where weights go.
         dtype: of the video transformer. The text encoder runs in fp32 on a CPU and in `dtype` elsewhere, the VAE in
             fp32 always: in half precision it gives black frames (a frequent complaint about other engines).
+        free_mib: memory that the weights may take; not checked where None.
 
     Raises:
-        ModelError: not found, incomplete, pickled, or made of classes that are not on our list.
+        ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
+        ResourceError: the weights do not fit into `free_mib`.
     """
-    folder = find_folder(model)
-    configs = _checked_configs(folder)
-    card = card_for(folder, configs)
-    index = configs["pipeline"]
-
-    def source(component: str) -> tuple[Any, str]:
-        return ALLOWED[component][index[component][1]], str(folder / component)
-
-    tokenizer_class, path = source("tokenizer")
-    tokenizer: PreTrainedTokenizerBase = tokenizer_class.from_pretrained(path, local_files_only=True)
-    text_class, path = source("text_encoder")
+    checked = _checked(find_folder(model))
     text_dtype = torch.float32 if device.type == "cpu" else dtype
-    encoder = text_class.from_pretrained(path, dtype=text_dtype, use_safetensors=True, local_files_only=True)
-    vae_class, path = source("vae")
-    vae = vae_class.from_pretrained(path, dtype=torch.float32, use_safetensors=True, local_files_only=True)
-    dit_class, path = source("transformer")
-    dit = dit_class.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
-    scheduler_class, path = source("scheduler")
+    dtypes = {"text_encoder": text_dtype, "vae": torch.float32, "transformer": dtype}
+    _check_memory(model, sum(_weight_bytes(checked, part, dtypes[part]) for part in WEIGHTS) / MIB, free_mib)
+    tokenizer = _load_tokenizer(checked)
+    encoder = _load_weights(checked, "text_encoder", text_dtype).to(device).eval()
+    with _Naming(checked.folder / "scheduler"):
+        scheduler = checked.classes["scheduler"].from_pretrained(checked.folder / "scheduler", local_files_only=True)
     return LoadedModel(
         id=model,
-        folder=folder,
-        card=card,
-        prompts=PromptEncoder(tokenizer, encoder.to(device).eval(), card.text_length),
-        vae=vae.to(device).eval(),
-        dit=dit.to(device).eval(),
-        scheduler=scheduler_class.from_pretrained(path, local_files_only=True),
+        folder=checked.folder,
+        card=checked.card,
+        prompts=PromptEncoder(tokenizer, encoder, checked.card.text_length),
+        vae=_load_weights(checked, "vae", torch.float32).to(device).eval(),
+        dit=_load_weights(checked, "transformer", dtype).to(device).eval(),
+        scheduler=scheduler,
     )
 
 
@@ -127,7 +166,7 @@ def describe(model: str) -> tuple[Path, ModelCard, int]:
     """
     folder = find_folder(model)
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return folder, card_for(folder, _checked_configs(folder)), size_bytes
+    return folder, _checked(folder).card, size_bytes
 
 
 def embedded_folder() -> Path:
@@ -143,75 +182,82 @@ def find_folder(model: str) -> Path:
         ModelError: there is no such name or folder.
     """
     folder = embedded_folder() if model == EMBEDDED else Path(model)
-    if (folder / "model_index.json").is_file():
+    if (folder / INDEX_FILE).is_file():
         return folder
     if folder.is_dir():
-        raise ModelError(f"{model}: no model_index.json in it; a model is a folder in diffusers format")
+        raise ModelError(f"{model}: no {INDEX_FILE} in it; a model is a folder in diffusers format")
     hint = nearest(model, [EMBEDDED])
     raise ModelError(
         f"model '{model}' is neither a name nor a folder; {hint}, or the path of a diffusers-format folder"
     )
 
 
-def _checked_configs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every config of the folder, after checking that classes are allowed and weights complete."""
-    index = _read_json(folder / "model_index.json")
-    if index.get("_class_name") not in PIPELINES:
-        named = index.get("_class_name")
-        raise ModelError(f"{folder}: model_index.json names the pipeline {named!r}; possible: {', '.join(PIPELINES)}")
-    configs = {"pipeline": index}
-    for component, classes in ALLOWED.items():
-        named = index.get(component)
-        name = named[1] if isinstance(named, list) and len(named) == 2 else None
-        if name not in classes:
-            raise ModelError(
-                f"{folder}: {component} is of class {name!r}, which is not on the list; possible: {', '.join(classes)}"
-            )
-        configs[component] = _component_config(folder / component, component)
-    return configs
+def _checked(folder: Path) -> _Checked:
+    """The folder after checking its configs, and that its weights are complete."""
+    index = read_json(folder / INDEX_FILE)
+    classes = check_index(index, folder)
+    configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in ALLOWED}
+    weights = {part: weight_files(folder / part, single) for part, single in WEIGHTS.items()}
+    for part in ALLOWED:
+        if (folder / part / ADAPTER_FILE).exists():
+            raise ModelError(f"{folder / part}: {ADAPTER_FILE} in a component is not supported; remove it")
+    check_configs(configs, classes, folder)
+    configs["pipeline"] = index
+    card = card_for(folder, configs)
+    check_card(card, configs, folder)
+    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights)
 
 
-def _component_config(folder: Path, component: str) -> dict[str, Any]:
-    names = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
-    config = _read_json(folder / names.get(component, "config.json"))
-    if component in WEIGHTS:
-        _check_weights(folder, WEIGHTS[component])
-    return config
-
-
-def _check_weights(folder: Path, single: str) -> None:
-    """One file, or every shard that the index names."""
-    if (folder / single).is_file():
-        return
-    index = folder / f"{single}.index.json"
-    if index.is_file():
-        shards = set(_read_json(index).get("weight_map", {}).values())
-        missing = sorted(shard for shard in shards if not (folder / Path(shard).name).is_file())
-        if missing or not shards:
-            raise ModelError(f"{folder}: incomplete, missing {', '.join(missing) or 'every shard'}")
-        return
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-    if pickled:
-        raise ModelError(
-            f"{folder}: weights are pickled ({', '.join(pickled)}), which can run code; convert them to safetensors"
+def _check_memory(model: str, needed_mib: float, free_mib: float | None) -> None:
+    if free_mib is not None and needed_mib > free_mib:
+        raise ResourceError(
+            f"the weights of model '{model}' take {needed_mib:,.0f} MiB, {free_mib:,.0f} MiB are free; "
+            "choose a smaller model, or --dtype bfloat16 where it is float32"
         )
-    raise ModelError(f"{folder}: incomplete, missing {single}")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ModelError(f"{path.parent}: incomplete, missing {path.name}")
-    if path.stat().st_size > CONFIG_LIMIT_BYTES:
-        raise ModelError(f"{path}: {path.stat().st_size} bytes are no config; at most {CONFIG_LIMIT_BYTES}")
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ModelError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: a config is a mapping, got {type(content).__name__}")
-    return content
+def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
+    """Memory of a component's weights, after holding the headers of its files to its config."""
+    where, config = checked.folder / part, checked.configs[part]
+    shapes = tensor_shapes(checked.weights[part])
+    check_depth(config, len(shapes), where)
+    with _Naming(where), torch.device("meta"):
+        skeleton = _skeleton(checked.classes[part], config)
+    check_tensors(skeleton, shapes, where)
+    return weight_bytes(shapes, dtype)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
+    model: nn.Module = cls(encoder_config(config)) if cls is UMT5EncoderModel else cls.from_config(config)
+    return model
+
+
+def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
+    where, cls = checked.folder / part, checked.classes[part]
+    with _Naming(where):
+        if cls is UMT5EncoderModel:
+            config: UMT5Config = encoder_config(checked.configs[part])
+            return cls.from_pretrained(
+                where,
+                config=config,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+            )
+        return cls.from_pretrained(where, dtype=dtype, use_safetensors=True, local_files_only=True)
+
+
+def _load_tokenizer(checked: _Checked) -> PreTrainedTokenizerBase:
+    where = checked.folder / "tokenizer"
+    with _Naming(where):
+        tokenizer: PreTrainedTokenizerBase = checked.classes["tokenizer"].from_pretrained(where, local_files_only=True)
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"{where}: the tokenizer has no pad token, and prompts are padded to the model's text length")
+    vocab_size = checked.configs["text_encoder"]["vocab_size"]
+    if not 0 <= largest < vocab_size:
+        raise ModelError(
+            f"{where}: the tokenizer's last token is {largest}, the text encoder knows 0 to {vocab_size - 1}"
+        )
+    return tokenizer

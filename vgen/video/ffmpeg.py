@@ -5,6 +5,7 @@ clothes of a video cannot make ffmpeg open anything else.
 """
 
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -123,7 +124,7 @@ class Ffmpeg:
         self._messages.seek(0)
         lines = self._messages.read(1 << 16).decode("utf-8", errors="replace").strip().splitlines()
         # the first complaint is the cause, the rest follow from it; `[mov @ 0x55...]` in front says nothing to a user
-        reason = re.sub(r"^(\[[^]]*\]\s*)+", "", lines[0]) if lines else f"exit status {self._process.returncode}"
+        reason = re.sub(r"^(\[[^]]*\]\s*)+", "", lines[0]) if lines else _ending(self._process.returncode)
         return InputError(f"cannot {self._task}: {reason}")
 
 
@@ -194,6 +195,13 @@ def _plain_rate(steps: int, span_s: Fraction, error_s: Fraction) -> Fraction:
         if plain > 0 and abs(steps / plain - span_s) <= error_s:
             return plain
     return mean
+
+
+def _ending(status: int) -> str:
+    """How a program ended; it has the negative number of a signal that ended it."""
+    if status >= 0:
+        return f"ffmpeg ended with status {status}"
+    return f"ffmpeg was ended by signal {-status} ({signal.strsignal(-status) or 'unknown'})"
 
 
 def _executable() -> str:

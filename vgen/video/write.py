@@ -14,7 +14,7 @@ from typing import Protocol
 from PIL import Image, PngImagePlugin
 
 from vgen.errors import InputError, nearest
-from vgen.files import check_parent, os_errors, partial_path, publish, remove
+from vgen.files import check_file, check_parent, os_errors, partial_path, publish, remove
 from vgen.frames import Frames, FramesDigest, check_frames
 from vgen.video.ffmpeg import VIDEO_KINDS, Ffmpeg, input_arguments, probe_stream
 
@@ -164,24 +164,25 @@ def check_output(path: Path | str, *, fps: float, height: int, width: int) -> Pa
     """Checks before a long run that a clip of this size can be written to `path`; returns it as a Path.
 
     Raises:
-        InputError: the kind is unknown or cannot hold such a clip, the parent folder is missing or closed, or what
-            stands there is a folder with anything but PNG frames in it.
+        InputError: the kind is unknown or cannot hold such a clip, nothing can be made there (`check_parent`), or
+            what stands there is a folder with anything but PNG frames in it.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     assert height >= 1 and width >= 1, f"no frame is {width}x{height}"
+    if path.name.lower() in {*KINDS, ".png"}:
+        raise InputError(f"cannot write '{path}': a kind alone is no name; give one, such as clip{path.name}")
     if suffix not in {*KINDS, "", ".png"}:
         raise InputError(f"cannot write '{path}': {nearest(suffix, KINDS)}, or a folder of PNG frames (no suffix)")
     kind = KINDS.get(suffix)
     max_fps = kind.max_fps if kind else MAX_FPS
     if not MIN_FPS <= fps <= max_fps:
         raise InputError(f"cannot write {fps:g} frames per second to '{path}'; possible: {MIN_FPS:g} to {max_fps:g}")
-    check_parent(path)
     if kind is None:
+        check_parent(path)
         _check_folder(path)
         return path
-    if path.is_dir():
-        raise InputError(f"cannot write '{path}': a folder of that name exists")
+    check_file(path)
     if kind.even and (height % 2 or width % 2):
         raise InputError(
             f"cannot write {width}x{height} as {suffix}, whose sizes are even; nearest: {_even(width, height)}; "

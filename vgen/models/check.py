@@ -1,0 +1,325 @@
+"""What the configs of a model folder may say. Everything else is refused by name; nothing is ignored in silence.
+
+A new component or class is a row of ALLOWED; a new setting of a scheduler a row of SETTINGS.
+"""
+
+import inspect
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from transformers import PreTrainedTokenizerFast, T5TokenizerFast, UMT5Config, UMT5EncoderModel
+
+from vgen.config import Range
+from vgen.errors import ModelError
+from vgen.models.card import ModelCard
+from vgen.models.dit import VideoDiT
+
+__all__ = ["ALLOWED", "check_card", "check_configs", "check_depth", "check_index", "encoder_config"]
+
+# component -> class name in model_index.json -> class that we load it with
+ALLOWED: dict[str, dict[str, Any]] = {
+    "tokenizer": {
+        "PreTrainedTokenizerFast": PreTrainedTokenizerFast,
+        "T5TokenizerFast": T5TokenizerFast,
+        "T5Tokenizer": T5TokenizerFast,
+    },
+    "text_encoder": {"UMT5EncoderModel": UMT5EncoderModel},
+    "vae": {"AutoencoderKLWan": AutoencoderKLWan},
+    "transformer": {"WanTransformer3DModel": VideoDiT},
+    "scheduler": {
+        "FlowMatchEulerDiscreteScheduler": FlowMatchEulerDiscreteScheduler,
+        "UniPCMultistepScheduler": UniPCMultistepScheduler,
+    },
+}
+PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+Config = dict[str, Any]
+
+# settings of a scheduler that may differ from the class's default
+SHIFT = Range(0.01, 100)
+SETTINGS: dict[str, dict[str, Range | tuple[Any, ...]]] = {
+    "FlowMatchEulerDiscreteScheduler": {"shift": SHIFT},
+    "UniPCMultistepScheduler": {
+        "prediction_type": ("flow_prediction",),
+        "use_flow_sigmas": (True,),
+        "flow_shift": SHIFT,
+        "solver_order": (1, 2, 3),
+        "lower_order_final": (True, False),
+    },
+}
+# without effect on flow sigmas of a fixed shift
+INERT = frozenset(
+    {
+        "base_image_seq_len",
+        "base_shift",
+        "beta_end",
+        "beta_schedule",
+        "beta_start",
+        "dynamic_thresholding_ratio",
+        "max_image_seq_len",
+        "max_shift",
+        "rescale_betas_zero_snr",
+        "sample_max_value",
+        "steps_offset",
+        "time_shift_type",
+        "timestep_spacing",
+        "trained_betas",
+    }
+)
+# would change what is computed, or by whose code
+REFUSED = ("auto_map", "quantization_config")
+REFUSED_ENDING = "_implementation"
+
+ENCODER_SIZES = (
+    "vocab_size",
+    "d_model",
+    "d_kv",
+    "d_ff",
+    "num_layers",
+    "num_heads",
+    "relative_attention_num_buckets",
+    "relative_attention_max_distance",
+)
+ENCODER_KEYS = (*ENCODER_SIZES, "layer_norm_epsilon", "feed_forward_proj", "pad_token_id", "eos_token_id")
+DIT_SIZES = (
+    "num_attention_heads",
+    "attention_head_dim",
+    "in_channels",
+    "out_channels",
+    "text_dim",
+    "freq_dim",
+    "ffn_dim",
+    "num_layers",
+)
+VAE_SIZES = ("base_dim", "z_dim", "num_res_blocks", "in_channels", "out_channels")
+DEPTHS = ("num_layers", "num_res_blocks")
+PATCH = Range(1, 8)
+VAE_LEVELS = 8
+LATENT_STATISTICS = {"latents_mean": Range(-1e4, 1e4), "latents_std": Range(1e-4, 1e4)}
+
+
+def check_index(index: Config, where: Path) -> dict[str, Any]:
+    """The class of each component that model_index.json names.
+
+    Raises:
+        ModelError: a pipeline, component, class or setting that is not on our list.
+    """
+    pipeline = index.get("_class_name")
+    if pipeline not in PIPELINES:
+        raise ModelError(
+            f"{where}: model_index.json names the pipeline {short(pipeline)}; possible: {', '.join(PIPELINES)}"
+        )
+    for key, value in index.items():
+        if key in ALLOWED or key.startswith("_"):
+            continue
+        if isinstance(value, list) and any(part is not None for part in value):
+            raise ModelError(
+                f"{where}: component {key} {short(value)} cannot be run; possible: {', '.join(ALLOWED)} and no other"
+            )
+        supported = (True, False) if key == "expand_timesteps" else (None, False)
+        if not isinstance(value, list) and value not in supported:
+            raise _unsupported("model_index.json", key, value, supported, where)
+    classes = {}
+    for component, possible in ALLOWED.items():
+        named = index.get(component)
+        name = named[1] if isinstance(named, list) and len(named) == 2 else None
+        if not isinstance(name, str) or name not in possible:
+            raise ModelError(
+                f"{where}: {component} is of class {short(name)}, which is not on the list; "
+                f"possible: {', '.join(possible)}"
+            )
+        classes[component] = possible[name]
+    return classes
+
+
+def check_configs(configs: dict[str, Config], classes: dict[str, Any], folder: Path) -> None:
+    """Holds each component's config to what is supported, and all of them to each other.
+
+    Args:
+        configs: parsed, by component.
+        classes: as `check_index` returns them.
+        folder: for messages.
+
+    Raises:
+        ModelError: names the component, the key and what is possible.
+    """
+    for component in ALLOWED:
+        for key, value in configs[component].items():
+            if (key in REFUSED or key.endswith(REFUSED_ENDING)) and value is not None:
+                raise ModelError(f"{folder / component}: the config sets {key}, which is not supported; remove the key")
+    _check_scheduler(configs["scheduler"], classes["scheduler"], folder / "scheduler")
+    _check_encoder(configs["text_encoder"], folder / "text_encoder")
+    vae = _complete(configs["vae"], classes["vae"], folder / "vae")
+    _check_vae(vae, folder / "vae")
+    dit = _complete(configs["transformer"], classes["transformer"], folder / "transformer")
+    _check_dit(dit, folder / "transformer")
+    if not dit["in_channels"] == dit["out_channels"] == vae["z_dim"]:
+        raise ModelError(
+            f"{folder}: the transformer takes {dit['in_channels']} channels and makes {dit['out_channels']}, the VAE's "
+            f"latents have {vae['z_dim']}; models with image channels of their own are not supported yet"
+        )
+    if dit["text_dim"] != configs["text_encoder"]["d_model"]:
+        raise ModelError(
+            f"{folder}: the transformer reads text of width {dit['text_dim']} (text_dim), the text encoder makes "
+            f"{configs['text_encoder']['d_model']} (d_model)"
+        )
+
+
+def check_card(card: ModelCard, configs: dict[str, Config], folder: Path) -> None:
+    """Holds the card's native size and length to the grid of the weights.
+
+    Raises:
+        ModelError: with the grid.
+    """
+    vae = _complete(configs["vae"], AutoencoderKLWan, folder)
+    dit = _complete(configs["transformer"], VideoDiT, folder)
+    grid, per_latent = vae["scale_factor_spatial"] * dit["patch_size"][1], vae["scale_factor_temporal"]
+    for name, value in (("height", card.height), ("width", card.width)):
+        if value % grid:
+            raise ModelError(f"{folder}: the model card's {name} {value} is no multiple of {grid}, the model's grid")
+    if (card.num_frames - 1) % per_latent:
+        raise ModelError(f"{folder}: the model card's num_frames {card.num_frames} is not 1 + {per_latent} n")
+
+
+def check_depth(config: Config, tensors: int, where: Path) -> None:
+    """Bounds what a config makes us build by what its weight files hold.
+
+    Raises:
+        ModelError: more layers than tensors.
+    """
+    for key in DEPTHS:
+        if config.get(key, 0) > tensors:
+            raise ModelError(
+                f"{where}: {key} {short(config[key])} is more than the {tensors} tensors of the weight files"
+            )
+
+
+def encoder_config(config: Config) -> UMT5Config:
+    """The text encoder's config from the keys that an encoder depends on; the rest is for decoders and training.
+
+    Raises:
+        ModelError: a key that follows from the others says something else.
+    """
+    built = UMT5Config(**{key: config[key] for key in ENCODER_KEYS if key in config})
+    for key in ("dense_act_fn", "is_gated_act"):
+        if config.get(key, getattr(built, key)) != getattr(built, key):
+            raise ModelError(
+                f"text_encoder: {key} is {short(config[key])}, "
+                f"but feed_forward_proj={built.feed_forward_proj!r} makes it {getattr(built, key)!r}"
+            )
+    return built
+
+
+def _check_scheduler(config: Config, cls: Any, where: Path) -> None:
+    defaults = _defaults(cls)
+    for key, value in (defaults | config).items():
+        if key.startswith("_") or key in INERT:
+            continue
+        default = (defaults[key],) if key in defaults else (None, False)
+        supported = SETTINGS[cls.__name__].get(key, default)
+        if isinstance(supported, Range):
+            _number(config | {key: value}, key, where, supported)
+        elif value not in supported:
+            raise _unsupported(cls.__name__, key, value, supported, where)
+
+
+def _check_encoder(config: Config, where: Path) -> None:
+    for key in ENCODER_SIZES:
+        _count(config, key, where)
+    buckets, reach = config["relative_attention_num_buckets"], config["relative_attention_max_distance"]
+    if buckets < 4 or reach <= buckets // 4:
+        raise ModelError(f"{where}: relative_attention_max_distance {reach} is too small for {buckets} buckets")
+    _number(config, "layer_norm_epsilon", where, Range(0, 1))
+    if config.get("is_decoder") not in (None, False):
+        raise _unsupported("UMT5EncoderModel", "is_decoder", config["is_decoder"], (False,), where)
+
+
+def _check_vae(config: Config, where: Path) -> None:
+    for key in VAE_SIZES:
+        _count(config, key, where)
+    if config["decoder_base_dim"] is not None:
+        _count(config, "decoder_base_dim", where)
+    patch = 1 if config["patch_size"] is None else config["patch_size"]
+    _number({"patch_size": patch}, "patch_size", where, PATCH, whole=True)
+    mults, halved = config["dim_mult"], config["temperal_downsample"]
+    listed = _is_list(mults, int) and _is_list(halved, bool)
+    if not listed or len(mults) > VAE_LEVELS or len(halved) != len(mults) - 1 or min(mults) < 1:
+        raise ModelError(
+            f"{where}: dim_mult {short(mults)} and temperal_downsample {short(halved)} are a whole number from 1 "
+            f"per level, {VAE_LEVELS} levels at most, and true or false per step between levels"
+        )
+    made = {"scale_factor_spatial": patch * 2 ** len(halved), "scale_factor_temporal": 2 ** sum(halved)}
+    made |= {"in_channels": 3 * patch**2, "out_channels": 3 * patch**2}
+    for key, value in made.items():
+        if config[key] != value:
+            raise ModelError(
+                f"{where}: {key} is {short(config[key])}, but the config's levels and patches make {value}"
+            )
+    for key, able in LATENT_STATISTICS.items():
+        values = config[key]
+        fits = _is_list(values, int, float) and all(able.problem(value) is None for value in values)
+        if not fits or len(values) != config["z_dim"]:
+            raise ModelError(
+                f"{where}: {key} is a number of {able.low:g} to {able.high:g} per channel of the latents, "
+                f"{config['z_dim']} in all, got {short(values)}"
+            )
+
+
+def _check_dit(config: Config, where: Path) -> None:
+    for key in DIT_SIZES:
+        _count(config, key, where)
+    patch, head_width = config["patch_size"], config["attention_head_dim"]
+    if not _is_list(patch, int) or len(patch) != 3 or patch[0] != 1 or patch[1] != patch[2] or PATCH.problem(patch[1]):
+        raise ModelError(f"{where}: patch_size is 1 frame by a square of at most {PATCH.high:g}, got {short(patch)}")
+    if head_width % 2 or head_width < 6:  # rotary embedding over three axes, in pairs
+        raise ModelError(f"{where}: attention_head_dim is even and at least 6, got {head_width}")
+    _number(config, "eps", where, Range(0, 1))
+    only = {
+        "qk_norm": ("rms_norm_across_heads",),
+        "image_dim": (None,),
+        "added_kv_proj_dim": (None,),
+        "pos_embed_seq_len": (None,),
+        "cross_attn_norm": (True, False),
+    }
+    for key, supported in only.items():
+        if config[key] not in supported:
+            raise _unsupported("WanTransformer3DModel", key, config[key], supported, where)
+
+
+def _complete(config: Config, cls: Any, where: Path) -> Config:
+    """The config with the class's defaults for what it does not say; a key that the class does not know is refused."""
+    defaults = _defaults(cls)
+    for key, value in config.items():
+        if key not in defaults and not key.startswith("_") and value not in (None, False):
+            raise _unsupported(cls.__name__, key, value, (None, False), where)
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in (defaults | config).items()}
+
+
+def _defaults(cls: Any) -> Config:
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.name != "self"}
+
+
+def _count(config: Config, key: str, where: Path) -> None:
+    value = config.get(key)
+    if type(value) is not int or value < 1:
+        raise ModelError(f"{where}: {key} is a whole number of at least 1, got {short(value)}")
+
+
+def _number(config: Config, key: str, where: Path, able: Range, *, whole: bool = False) -> None:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise ModelError(f"{where}: {key} is a {'whole ' if whole else ''}number, got {short(value)}")
+    problem = able.problem(value)
+    if problem is not None:
+        raise ModelError(f"{where}: {key}={value!r} is not supported; {problem}")
+
+
+def _is_list(value: Any, *kinds: type) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(type(item) in kinds for item in value)
+
+
+def _unsupported(what: str, key: str, value: Any, supported: tuple[Any, ...], where: Path) -> ModelError:
+    possible = " or ".join(str(item) for item in supported)
+    return ModelError(f"{where}: {what} with {key}={short(value)} is not supported; possible: {possible}")

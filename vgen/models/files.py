@@ -1,0 +1,142 @@
+"""The files of a model folder, looked at without reading weights: configs, headers of safetensors, digests.
+
+What the configs may say is in `check.py`.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from vgen.errors import ModelError
+
+__all__ = ["check_tensors", "read_json", "sha256_of", "tensor_shapes", "weight_bytes", "weight_files"]
+
+CONFIG_LIMIT_BYTES = 4 << 20
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+FLOATS = ("F64", "F32", "F16", "BF16")
+Shape = tuple[int, ...]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A config.
+
+    Raises:
+        ModelError: missing, unreadable, too large, or not a mapping.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path.parent}: incomplete, missing {path.name}")
+    if path.stat().st_size > CONFIG_LIMIT_BYTES:
+        raise ModelError(f"{path}: {path.stat().st_size} bytes are no config; at most {CONFIG_LIMIT_BYTES}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: a config is a mapping, got {type(content).__name__}")
+    return content
+
+
+def weight_files(folder: Path, single: str) -> list[Path]:
+    """One file of the name `single`, or every shard that its index names.
+
+    Raises:
+        ModelError: missing, pickled, both at once, or an index that is none.
+    """
+    index = folder / f"{single}.index.json"
+    if (folder / single).is_file():
+        if index.is_file():  # the libraries disagree on which of the two counts
+            raise ModelError(f"{folder}: holds both {single} and {index.name}; remove the one that is out of date")
+        return [folder / single]
+    if index.is_file():
+        return _shards(folder, index)
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    if pickled:
+        raise ModelError(
+            f"{folder}: weights are pickled ({', '.join(pickled)}), which can run code; convert them to safetensors"
+        )
+    raise ModelError(f"{folder}: incomplete, missing {single}")
+
+
+def _shards(folder: Path, index: Path) -> list[Path]:
+    placed = read_json(index).get("weight_map")
+    if not isinstance(placed, dict) or not placed:
+        raise ModelError(f"{index}: weight_map names the shard of each tensor, got {placed!r:.40}")
+    for shard in placed.values():
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise ModelError(f"{index}: a shard is a safetensors file beside the index, got {shard!r:.80}")
+    shards = sorted(set(placed.values()))
+    missing = [shard for shard in shards if not (folder / shard).is_file()]
+    if missing:
+        raise ModelError(f"{folder}: incomplete, missing {', '.join(missing)}")
+    return [folder / shard for shard in shards]
+
+
+def tensor_shapes(paths: Iterable[Path]) -> dict[str, Shape]:
+    """Shape of each tensor, read from the headers alone.
+
+    Raises:
+        ModelError: a file is damaged, holds a tensor of another, or one that is no float.
+    """
+    shapes: dict[str, Shape] = {}
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt") as opened:
+                slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+                found = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path}: damaged, no safetensors file: {error}") from error
+        for name, (shape, dtype) in found.items():
+            if dtype not in FLOATS:
+                raise ModelError(f"{path}: tensor {name} is of type {dtype}; possible: {', '.join(FLOATS)}")
+            if name in shapes:
+                raise ModelError(f"{path}: tensor {name} stands in another shard too")
+            shapes[name] = shape
+    return shapes
+
+
+def check_tensors(skeleton: nn.Module, found: dict[str, Shape], where: Path) -> None:
+    """Holds the tensors of the files to those of the model that the config describes.
+
+    Args:
+        skeleton: the model, on the meta device.
+        found: as `tensor_shapes` returns it.
+        where: for messages.
+
+    Raises:
+        ModelError: names the first tensor that is missing, unexpected, or of another shape.
+    """
+    wanted = {name: tuple(value.shape) for name, value in skeleton.state_dict().items()}
+    tied: dict[str, str] = getattr(skeleton, "_tied_weights_keys", None) or {}
+    same = tied | {source: name for name, source in tied.items()}
+    missing = [name for name in wanted if name not in found and same.get(name) not in found]
+    if missing:
+        raise ModelError(f"{where}: weights lack {missing[0]} ({len(missing)} of {len(wanted)} tensors are missing)")
+    passed_over = getattr(skeleton, "_keys_to_ignore_on_load_unexpected", None) or []
+    unexpected = [name for name in found if name not in wanted and not any(re.search(p, name) for p in passed_over)]
+    if unexpected:
+        raise ModelError(
+            f"{where}: weights hold {unexpected[0]}, which the config has no place for "
+            f"({len(unexpected)} of {len(found)} tensors are unexpected)"
+        )
+    for name, shape in wanted.items():
+        if found.get(name, shape) != shape:
+            raise ModelError(f"{where}: {name} is of shape {list(found[name])}, the config asks for {list(shape)}")
+
+
+def weight_bytes(shapes: dict[str, Shape], dtype: torch.dtype) -> int:
+    """Memory that tensors take in `dtype`."""
+    return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
+
+
+def sha256_of(path: Path) -> str:
+    """Of the file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
