@@ -241,7 +241,7 @@ def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch
         step, next_index = state["step"], state["next_index"]
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
         encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
-        dit = VideoDiT.from_pretrained(folder / "transformer", torch_dtype=torch.float32, use_safetensors=True)
+        dit = VideoDiT.from_pretrained(folder / "transformer", dtype=torch.float32, use_safetensors=True)
     else:
         tokenizer = build_tokenizer(VOCABULARY, recipe.text_length)
         encoder = build_text_encoder(recipe, len(tokenizer), config.seed)
@@ -316,7 +316,7 @@ def _write(
     digest: str,
 ) -> float:
     """Writes the model folder with averaged weights, and its training state."""
-    vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+    vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     with learner.average_in_place():
         score = validation_loss(model, held_out, config)
         save_folder(folder, config=config, vae=vae, tokenizer=model.tokenizer, encoder=model.encoder, dit=model.dit)

@@ -1,5 +1,6 @@
 """Writes the embedded model: one diffusers-format folder, through diffusers' and transformers' own classes."""
 
+import json
 from pathlib import Path
 
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline
@@ -13,7 +14,7 @@ from vgen.training.config import PlaygroundTraining
 from vgen.training.state import MAX_SHARD
 from vgen.training.text import name_tokenizer_class
 
-__all__ = ["model_card", "save_folder"]
+__all__ = ["forget_origin", "model_card", "save_folder"]
 
 
 def save_folder(
@@ -42,7 +43,17 @@ def save_folder(
     )
     pipeline.save_pretrained(folder, safe_serialization=True, max_shard_size=MAX_SHARD)
     name_tokenizer_class(folder)
+    forget_origin(folder)
     (folder / "vgen.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(model_card(config))))
+
+
+def forget_origin(folder: Path) -> None:
+    """Takes out of every config the path that it was once loaded from, which is nobody's business."""
+    for path in folder.rglob("*.json"):
+        content = json.loads(path.read_text())
+        if "_name_or_path" in content:
+            del content["_name_or_path"]
+            path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def model_card(config: PlaygroundTraining) -> ModelCard:

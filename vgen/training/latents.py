@@ -59,7 +59,7 @@ def cache_latents(
         ModelError: the folder has no autoencoder.
     """
     place = _place(folder, cache)
-    vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+    vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     vae.to(device).eval()
     place.mkdir(parents=True, exist_ok=True)
     missing = [job for job in _jobs(config) if not (place / job.file).is_file()]

@@ -128,7 +128,7 @@ def train_vae(
 
 def vae_psnr(folder: Path, count: int, config: PlaygroundTraining) -> dict[str, float]:
     """Decibels of `folder`/vae on the first `count` scenes of each held-out split, in fp32 through the stock class."""
-    vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+    vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     splits = ("held_out_seed", "held_out_combination")
     return {split: _psnr_of(vae, count, config, split) for split in splits}
 
@@ -160,7 +160,7 @@ def _start(
     if resume:
         state = read_training_state(folder, "vae")
         step, next_index = state["step"], state["next_index"]
-        vae = AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+        vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     else:
         vae = build_vae(recipe, config.seed)
     _channels_last(vae.to(device))
