@@ -1,4 +1,4 @@
-"""Keeps third-party noise off stderr, narrowly: known messages of known loggers, and their progress bars."""
+"""Keeps third-party noise off stderr, narrowly: known messages of known loggers."""
 
 import logging
 
@@ -19,10 +19,6 @@ class _Known(logging.Filter):
 
 
 def quiet() -> None:
-    """To be called once, before torch or diffusers are imported."""
+    """To be called before torch or diffusers are imported; a second call changes nothing."""
     for name, message in KNOWN.items():
         logging.getLogger(name).addFilter(_Known(message))
-
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()

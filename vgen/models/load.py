@@ -5,6 +5,8 @@ before a byte of weights is read (`check.py` its configs, `files.py` its files),
 in one line.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -13,10 +15,12 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.utils import logging as diffusers_logging
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
+from transformers.utils import logging as transformers_logging
 
 from vgen.errors import ModelError, ResourceError, nearest
 from vgen.models.card import CARD_FILE, ModelCard, card_for
@@ -158,6 +162,19 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
     )
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Both libraries draw a bar per file on stderr; a load of seconds needs none, and the caller's setting returns."""
+    drawing = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    for library in drawing:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in drawing:
+            library.enable_progress_bar()
+
+
 def describe(model: str) -> tuple[Path, ModelCard, int]:
     """Folder, card and size in bytes of a model, without loading it.
 
@@ -234,7 +251,7 @@ def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
 
 def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
     where, cls = checked.folder / part, checked.classes[part]
-    with _Naming(where):
+    with _Naming(where), _without_bars():
         if cls is UMT5EncoderModel:
             config: UMT5Config = encoder_config(checked.configs[part])
             return cls.from_pretrained(
