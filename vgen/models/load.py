@@ -203,6 +203,8 @@ def find_folder(model: str) -> Path:
         return folder
     if folder.is_dir():
         raise ModelError(f"{model}: no {INDEX_FILE} in it; a model is a folder in diffusers format")
+    if model == EMBEDDED:
+        raise ModelError(f"the embedded model is missing from this installation ({folder}); install vgen anew")
     hint = nearest(model, [EMBEDDED])
     raise ModelError(
         f"model '{model}' is neither a name nor a folder; {hint}, or the path of a diffusers-format folder"
