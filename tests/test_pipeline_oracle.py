@@ -1,6 +1,7 @@
 """The whole sampler against diffusers' own pipelines, loaded from the same folder with the same initial latents."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,17 +56,26 @@ def initial_latents(seed: int) -> torch.Tensor:
     return torch.randn(LATENT, generator=torch.Generator().manual_seed(seed))
 
 
-@every_layout
-@pytest.mark.parametrize("steps", [4, 24])
-@pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_text_to_video_equals_stock(folders: dict[str, Path], layout: str, steps: int, guidance: float) -> None:
-    folder = folders[layout]
-    initial = initial_latents(steps)
-    ours = latents_of(run_of(folder, steps=steps, guidance=guidance, initial=initial))
-    stock = WanPipeline.from_pretrained(folder, dtype=torch.float32)
+def stock_answer(
+    folder: Path,
+    *,
+    steps: int,
+    guidance: float,
+    initial: torch.Tensor,
+    output_type: str,
+    image: Image.Image | None = None,
+) -> Any:
+    """What diffusers' own pipeline makes of the same request."""
+    if image is None:
+        stock = WanPipeline.from_pretrained(folder, dtype=torch.float32)
+    else:
+        stock = WanImageToVideoPipeline.from_pretrained(
+            folder, dtype=torch.float32, image_encoder=None, image_processor=None
+        )
     stock.set_progress_bar_config(disable=True)
-    theirs = stock(
-        PROMPT,
+    return stock(
+        **({} if image is None else {"image": image}),
+        prompt=PROMPT,
         negative_prompt=NEGATIVE,
         height=HEIGHT,
         width=WIDTH,
@@ -74,8 +84,17 @@ def test_text_to_video_equals_stock(folders: dict[str, Path], layout: str, steps
         guidance_scale=guidance,
         latents=initial[None].clone(),
         max_sequence_length=TEXT_LENGTH,
-        output_type="latent",
+        output_type=output_type,
     ).frames
+
+
+@every_layout
+@pytest.mark.parametrize("steps", [4, 24])
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_text_to_video_equals_stock(folders: dict[str, Path], layout: str, steps: int, guidance: float) -> None:
+    folder, initial = folders[layout], initial_latents(steps)
+    ours = latents_of(run_of(folder, steps=steps, guidance=guidance, initial=initial))
+    theirs = stock_answer(folder, steps=steps, guidance=guidance, initial=initial, output_type="latent")
     assert theirs.std() > 0.1
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
@@ -83,23 +102,9 @@ def test_text_to_video_equals_stock(folders: dict[str, Path], layout: str, steps
 @every_layout
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_frames_equal_stock(folders: dict[str, Path], layout: str, guidance: float) -> None:
-    folder = folders[layout]
-    initial = initial_latents(1)
+    folder, initial = folders[layout], initial_latents(1)
     frames = run_of(folder, steps=4, guidance=guidance, initial=initial).clip().frames
-    stock = WanPipeline.from_pretrained(folder, dtype=torch.float32)
-    stock.set_progress_bar_config(disable=True)
-    theirs = stock(
-        PROMPT,
-        negative_prompt=NEGATIVE,
-        height=HEIGHT,
-        width=WIDTH,
-        num_frames=FRAMES,
-        num_inference_steps=4,
-        guidance_scale=guidance,
-        latents=initial[None].clone(),
-        max_sequence_length=TEXT_LENGTH,
-        output_type="np",
-    ).frames[0]
+    theirs = stock_answer(folder, steps=4, guidance=guidance, initial=initial, output_type="np")[0]
     assert np.abs(frames / 255.0 - theirs).max() <= 1 / 255
 
 
@@ -107,26 +112,8 @@ def test_frames_equal_stock(folders: dict[str, Path], layout: str, guidance: flo
 @pytest.mark.parametrize("steps", [4, 24])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_image_to_video_equals_stock(folders: dict[str, Path], layout: str, steps: int, guidance: float) -> None:
-    folder = folders[layout]
-    initial = initial_latents(steps)
-    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
+    folder, initial = folders[layout], initial_latents(steps)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
     ours = latents_of(run_of(folder, steps=steps, guidance=guidance, initial=initial, image=image))
-    stock = WanImageToVideoPipeline.from_pretrained(
-        folder, dtype=torch.float32, image_encoder=None, image_processor=None
-    )
-    stock.set_progress_bar_config(disable=True)
-    theirs = stock(
-        image,
-        PROMPT,
-        negative_prompt=NEGATIVE,
-        height=HEIGHT,
-        width=WIDTH,
-        num_frames=FRAMES,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        latents=initial[None].clone(),
-        max_sequence_length=TEXT_LENGTH,
-        output_type="latent",
-    ).frames
+    theirs = stock_answer(folder, steps=steps, guidance=guidance, initial=initial, output_type="latent", image=image)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
