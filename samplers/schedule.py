@@ -43,7 +43,7 @@ class Pyramid:
     Args:
         num_steps: S, noise levels; at least 1.
         lag: steps between neighbouring blocks: 0 denoises all together, `num_steps` one after the other.
-        block: latent frames per block; at least 1. Ignored by nothing: with lag 0 the blocks are in step anyway.
+        block: latent frames per block; at least 1. With lag 0 all blocks are in step, whatever their size.
     """
 
     num_steps: int

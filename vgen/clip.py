@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vgen.errors import InputError
 from vgen.files import os_errors
-from vgen.frames import FloatFrames, Frames, FramesDigest, check_frames
+from vgen.frames import FloatFrames, Frames, check_frames, digest_of
 from vgen.records import Record, comment_of, write_record
 from vgen.video.read import Limits, read_video
 from vgen.video.write import open_writer
@@ -62,10 +62,7 @@ class Clip:
 
     def sha256(self) -> str:
         """Digest of size and pixels, before any encoding."""
-        _, height, width, _ = self.frames.shape
-        digest = FramesDigest(height=height, width=width)
-        digest.update(self.frames)
-        return digest.hexdigest()
+        return digest_of(self.frames)
 
     def save(self, path: Path | str) -> Path:
         """Writes the clip, and its record as `<stem>.json` beside it unless the record is empty.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vgen.errors import NumericalError
 
-__all__ = ["FloatFrames", "Frames", "FramesDigest", "check_frames", "to_uint8"]
+__all__ = ["FloatFrames", "Frames", "FramesDigest", "check_frames", "digest_of", "to_uint8"]
 
 Frames = NDArray[np.uint8]
 FloatFrames = NDArray[np.float32]
@@ -45,3 +45,10 @@ class FramesDigest:
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
+
+
+def digest_of(frames_FYX3: Frames) -> str:
+    """The `FramesDigest` of frames that are all at hand."""
+    digest = FramesDigest(height=frames_FYX3.shape[1], width=frames_FYX3.shape[2])
+    digest.update(frames_FYX3)
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """A `Run`: one job under way, as a generator of events, and the record of how it went."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, flat
 from vgen.errors import NumericalError
-from vgen.frames import Frames, FramesDigest, to_uint8
+from vgen.frames import Frames, FramesDigest, digest_of, to_uint8
 from vgen.job import Job
 from vgen.machine import machine, peak_mib, versions
 from vgen.models.cache import KVCache
@@ -114,11 +114,7 @@ class Run:
 
     def clip(self) -> Clip:
         """Runs the job to its end."""
-        return self.collect(self)
-
-    def collect(self, events: Iterable[Event]) -> Clip:
-        """The clip of this run's events, which the caller may watch on the way."""
-        chunks = [event.frames_FYX3 for event in events if event.frames_FYX3 is not None]
+        chunks = [event.frames_FYX3 for event in self if event.frames_FYX3 is not None]
         return Clip(frames=np.concatenate(chunks), fps=float(self.job.fps), record=self.record())
 
     def record(self) -> dict[str, Any]:
@@ -136,7 +132,7 @@ class Run:
             "versions": versions(),
             "machine": machine(device),
             "attention": [{"layers": "all", "steps": "all", "pattern": "dense", "executor": "sdpa", "density": 1.0}],
-            "image": None if job.image_YX3 is None else {"sha256": _digest_of(job.image_YX3)},
+            "image": None if job.image_YX3 is None else {"sha256": digest_of(job.image_YX3[None])},
             "frames": {"asked": job.asked_frames, "made": sum(self._chunks), "sha256": self._digest.hexdigest()},
             "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
             "plan_mib": asdict(self.plan) | {"peak": self.plan.peak},
@@ -209,9 +205,3 @@ class _Clock:
     def add(self, stage: str) -> None:
         self.stages_s[stage] += time.perf_counter() - self._since
         self.restart()
-
-
-def _digest_of(image_YX3: Frames) -> str:
-    digest = FramesDigest(height=image_YX3.shape[0], width=image_YX3.shape[1])
-    digest.update(image_YX3[None])
-    return digest.hexdigest()

@@ -9,12 +9,13 @@ foreign    image to video from pictures of another world: how much of the first 
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from vgen.bench.cold import machine
 
 __all__ = ["FIGURES", "main"]
 
@@ -153,7 +154,7 @@ def main() -> None:
     count = usual if arguments.count is None else arguments.count
     result = measure(count)
     command = f"python -m vgen.bench.figures {arguments.name} --count {count}"
-    print(json.dumps({"command": command, "machine": platform.platform()} | result))
+    print(json.dumps({"command": command, "machine": machine()} | result))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ change to either means scoring anew.
 """
 
 import json
-import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from vgen.bench.cold import machine
 from vgen.bench.embedded import image_score, text_score
 from vgen.files import replacing
 from vgen.pipeline import VideoPipeline
@@ -26,7 +26,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": "python -m vgen.bench.results",
         "commit": _commit(),
-        "machine": f"{platform.platform()}, {platform.processor() or platform.machine()}",
+        "machine": machine(),
         "text": text_score(pipeline, COUNT),
         "image": image_score(pipeline, COUNT),
     }

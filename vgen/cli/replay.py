@@ -89,14 +89,12 @@ def _image(past: dict[str, Any], record: Path) -> Any:
     """The conditioning image beside the record, if its digest is the recorded one."""
     if past.get("image") is None:
         return None
-    from vgen.frames import FramesDigest
+    from vgen.frames import digest_of
     from vgen.images import load_image
 
     path = record.with_suffix(".image.png")
     pixels_YX3 = load_image(path).pixels_YX3
-    digest = FramesDigest(height=pixels_YX3.shape[0], width=pixels_YX3.shape[1])
-    digest.update(pixels_YX3[None])
-    if digest.hexdigest() != past["image"].get("sha256"):
+    if digest_of(pixels_YX3[None]) != past["image"].get("sha256"):
         raise InputError(f"{path}: not the image that the clip was made from")
     return pixels_YX3
 
