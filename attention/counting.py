@@ -2,7 +2,7 @@
 
 Most pairs of frames look alike: a pattern that asks for time only in `abs(q.t - k.t) <= 3` treats all pairs of frames
 alike for which that has one answer. So `keeps` runs once with its rows and columns left open, all that it makes of time
-is written down, and of each kind of frame pair one is counted token by token.
+is written down, and of each kind of frame pair one is counted: token by token, where ranges do not say all or none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vgen.attention.pattern import Pattern
 from vgen.attention.place import Coordinate, Place
+from vgen.attention.planning import Corners, ask
 from vgen.shapes import TokenGrid
 
 __all__ = ["kept_pairs"]
@@ -47,6 +48,9 @@ def _kinds(pattern: Pattern, query: TokenGrid, key: TokenGrid) -> list[tuple[int
 
 def _between(pattern: Pattern, query: TokenGrid, t: int, key: TokenGrid, s: int) -> int:
     """Kept pairs of tokens between a frame of the queries and one of the keys."""
+    found = ask(pattern, _whole_frame(query, t), _whole_frame(key, s))
+    if not found.may or found.must:
+        return query.tokens_per_frame * key.tokens_per_frame if found.must else 0
     h, w = _inside(key)
     keys = Place(torch.tensor(s, dtype=torch.int32), h, w, key)
     h, w = (axis[:, None] for axis in _inside(query))
@@ -57,6 +61,11 @@ def _between(pattern: Pattern, query: TokenGrid, t: int, key: TokenGrid, s: int)
         shape = len(h[chosen]), key.tokens_per_frame
         total += int(pattern.keeps(queries, keys).expand(shape).count_nonzero())
     return total
+
+
+def _whole_frame(grid: TokenGrid, t: int) -> Corners:
+    low, high = (t, 0, 0), (t, grid.height - 1, grid.width - 1)
+    return torch.tensor(low, dtype=torch.int32)[:, None], torch.tensor(high, dtype=torch.int32)[:, None], grid
 
 
 def _inside(grid: TokenGrid) -> tuple[Tensor, Tensor]:

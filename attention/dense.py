@@ -19,7 +19,15 @@ class VideoAttention(Protocol):
     """What a video transformer calls in each self-attention layer."""
 
     def __call__(
-        self, q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, *, query: TokenGrid, key: TokenGrid, layer: int
+        self,
+        q_BLNK: Tensor,
+        k_BMNK: Tensor,
+        v_BMNK: Tensor,
+        *,
+        query: TokenGrid,
+        key: TokenGrid,
+        layer: int,
+        sigma: float | None = None,
     ) -> Tensor:
         """Softmax attention with scale 1/sqrt(K).
 
@@ -28,6 +36,7 @@ class VideoAttention(Protocol):
             query: the lattice of the L query tokens.
             key: the lattice of the M keys: cached context first, then the frames of the query.
             layer: index of the calling layer.
+            sigma: highest noise level among the frames of the query; None where the caller does not know it.
 
         Returns:
             out_BLNK, in the dtype of q.
@@ -40,7 +49,15 @@ class Dense:
     """Every query sees every key (torch's scaled-dot-product attention)."""
 
     def __call__(
-        self, q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, *, query: TokenGrid, key: TokenGrid, layer: int
+        self,
+        q_BLNK: Tensor,
+        k_BMNK: Tensor,
+        v_BMNK: Tensor,
+        *,
+        query: TokenGrid,
+        key: TokenGrid,
+        layer: int,
+        sigma: float | None = None,
     ) -> Tensor:
         out_BNLK = scaled_dot_product_attention(q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2))
         return out_BNLK.transpose(1, 2)
@@ -56,6 +73,7 @@ def block_causal(
     key: TokenGrid,
     layer: int,
     block: int,
+    sigma: float | None = None,
 ) -> Tensor:
     """`attend`, so that each block of `block` frames sees itself, earlier blocks, and all context before them.
 
@@ -76,6 +94,7 @@ def block_causal(
                 query=replace(query, frames=query.frames[start:stop]),
                 key=replace(key, frames=key.frames[: context + stop]),
                 layer=layer,
+                sigma=sigma,
             )
         )
     return torch.cat(outs, dim=1)

@@ -9,7 +9,7 @@ padding. Text keeps its place in front and behind.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import accumulate, product
 from math import prod
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vgen.shapes import TokenGrid
 
-__all__ = ["RASTER", "Box", "TokenOrder"]
+__all__ = ["COMMON", "RASTER", "Box", "TokenOrder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +34,35 @@ class TokenOrder:
 
     Args:
         frames, rows, columns: size of a tile; the whole axis where None.
+        lead: so many leading frames are cut into tiles of their own, so that a sink does not stand in every tile.
     """
 
     frames: int | None = None
     rows: int | None = None
     columns: int | None = None
+    lead: int = 0
 
     def __post_init__(self) -> None:
         sizes = (self.frames, self.rows, self.columns)
         assert all(size is None or size >= 1 for size in sizes), f"a tile has at least one token, got {sizes}"
+        assert self.lead >= 0, f"a number of frames is at least 0, got {self.lead}"
 
     def is_raster(self, grid: TokenGrid) -> bool:
-        """Whether tokens keep their places: no tile is narrower than an axis in front of which another is cut."""
-        frames, rows, columns = self._tile(grid)
-        one_frame, one_row = frames == 1 or len(grid.frames) == 1, rows == 1 or grid.height == 1
-        if columns < grid.width:
-            return one_frame and one_row
-        return rows == grid.height or one_frame
+        """Whether tokens keep their places."""
+        return _is_raster(self, grid)
 
     def permutation(self, grid: TokenGrid) -> Tensor:
         """Index of the token, counted over the whole sequence, that stands at each position; int64 [L], on the CPU."""
-        return _permutation(self._tile(grid), grid)
+        return _permutation(self, grid)
 
     def inverse(self, grid: TokenGrid) -> Tensor:
         """Position of each token; int64 [L], on the CPU."""
         return torch.argsort(self.permutation(grid))
+
+    def edges(self, grid: TokenGrid) -> tuple[int, ...]:
+        """Positions at which tiles begin, and the end of the last; text in front and behind is a tile of its own."""
+        sizes = [grid.text_before, *map(_size, self.tiles(grid)), grid.text_after]
+        return (0, *accumulate(size for size in sizes if size))
 
     def boxes(self, grid: TokenGrid, edges: Sequence[int]) -> list[list[Box]]:
         """The boxes that the video tokens of each block fill, without overlap.
@@ -69,7 +73,7 @@ class TokenOrder:
         """
         found: list[list[Box]] = [[] for _ in edges[1:]]
         block, start = 0, grid.text_before
-        for tile in _tiles(grid, self._tile(grid)):
+        for tile in self.tiles(grid):
             stop = start + _size(tile)
             while edges[block + 1] <= start:
                 block += 1
@@ -82,29 +86,53 @@ class TokenOrder:
             start = stop
         return found
 
-    def _tile(self, grid: TokenGrid) -> tuple[int, int, int]:
-        axes = (len(grid.frames), grid.height, grid.width)
-        asked = (self.frames, self.rows, self.columns)
-        return tuple(min(size or axis, axis) for size, axis in zip(asked, axes, strict=True))  # type: ignore[return-value]
+    def tiles(self, grid: TokenGrid) -> Iterator[Box]:
+        """The tiles, in their order."""
+        last = len(grid.frames)
+        for first, end in ((0, min(self.lead, last)), (self.lead, last)):
+            starts = (
+                range(low, high, size or max(high, 1))
+                for low, high, size in (
+                    (first, end, self.frames),
+                    (0, grid.height, self.rows),
+                    (0, grid.width, self.columns),
+                )
+            )
+            for t, h, w in product(*starts):
+                yield Box(
+                    (t, h, w),
+                    (
+                        min(t + (self.frames or end), end),
+                        min(h + (self.rows or grid.height), grid.height),
+                        min(w + (self.columns or grid.width), grid.width),
+                    ),
+                )
 
 
 RASTER = TokenOrder()
+# worth trying for what is local in space: patches over all frames, and cuboids, of 128 tokens where frames are as many
+COMMON = (
+    TokenOrder(None, 4, 4),
+    TokenOrder(2, 8, 8),
+    TokenOrder(4, 4, 8),
+    TokenOrder(1, 8, 16),
+    TokenOrder(1, 16, 8),
+    RASTER,
+)
 
 
 @lru_cache(maxsize=32)
-def _permutation(tile: tuple[int, int, int], grid: TokenGrid) -> Tensor:
+def _permutation(order: TokenOrder, grid: TokenGrid) -> Tensor:
     index_THW = torch.arange(grid.video_tokens).view(len(grid.frames), grid.height, grid.width)
-    pieces = [index_THW[tuple(map(slice, box.low, box.high))].flatten() for box in _tiles(grid, tile)]
+    pieces = [index_THW[tuple(map(slice, box.low, box.high))].flatten() for box in order.tiles(grid)]
     video = torch.cat(pieces) + grid.text_before
     before, after = torch.arange(grid.text_before), torch.arange(grid.tokens - grid.text_after, grid.tokens)
     return torch.cat((before, video, after))
 
 
-def _tiles(grid: TokenGrid, tile: tuple[int, int, int]) -> Iterator[Box]:
-    axes = (len(grid.frames), grid.height, grid.width)
-    for low in product(*(range(0, axis, size) for axis, size in zip(axes, tile, strict=True))):
-        high = tuple(min(at + size, axis) for at, size, axis in zip(low, tile, axes, strict=True))
-        yield Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+@lru_cache(maxsize=32)
+def _is_raster(order: TokenOrder, grid: TokenGrid) -> bool:
+    return torch.equal(_permutation(order, grid), torch.arange(grid.tokens))
 
 
 def _size(box: Box) -> int:

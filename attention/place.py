@@ -23,8 +23,8 @@ Coordinate: TypeAlias = Tensor  # or a Span while a map is planned: a pattern ne
 class Place:
     """Coordinates of video tokens, integer tensors that broadcast against those of the other side.
 
-    A predicate on places may use `+ - * // %` and comparisons with whole numbers and other coordinates, `abs`, `clamp`,
-    `lookup`, and `& | ~` on what comparisons give.
+    A predicate on places may add, subtract and compare coordinates, use `+ - * // %` with whole numbers, `abs`,
+    `clamp`, `lookup`, and `& | ~` on what comparisons give.
 
     Args:
         t: absolute index of the latent frame.
@@ -66,6 +66,9 @@ class Possible:
     def __invert__(self) -> "Possible":
         return Possible(~self.must, ~self.may)
 
+    def __bool__(self) -> bool:
+        raise TypeError("what a pattern says of a place is no single truth; use & | ~ in place of and, or, not, if")
+
     __rand__, __ror__ = __and__, __or__
 
 
@@ -91,14 +94,21 @@ class Span:
         return Span(-self.high, -self.low)
 
     def __mul__(self, factor: int) -> "Span":
+        if not isinstance(factor, int):
+            return NotImplemented
         ends = self.low * factor, self.high * factor
         return Span(*ends) if factor >= 0 else Span(*ends[::-1])
 
     def __floordiv__(self, divisor: int) -> "Span":
+        if not isinstance(divisor, int):
+            return NotImplemented
         assert divisor > 0, f"a range is divided by a positive number, got {divisor}"
         return Span(self.low // divisor, self.high // divisor)
 
     def __mod__(self, divisor: int) -> "Span":
+        if not isinstance(divisor, int):
+            return NotImplemented
+        assert divisor > 0, f"a range is divided by a positive number, got {divisor}"
         wraps = self.low // divisor != self.high // divisor
         return Span((self.low % divisor).masked_fill(wraps, 0), (self.high % divisor).masked_fill(wraps, divisor - 1))
 

@@ -8,20 +8,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from vgen.attention.blocks import FULL, NONE, PART, BlockMap, PairMask, edges_of, positions_of
 from vgen.attention.order import Box, TokenOrder
-from vgen.attention.pattern import Pattern
+from vgen.attention.pattern import AnyPattern, BlockPattern, Pattern
 from vgen.attention.place import Coordinate, Place, Possible, Span
+from vgen.errors import ConfigError
 from vgen.shapes import TokenGrid
 
-__all__ = ["block_map"]
+__all__ = ["Corners", "ask", "block_map", "order_of", "plan"]
+
+Corners: TypeAlias = tuple[Tensor, Tensor, TokenGrid]
 
 _PAIRS_AT_ONCE = 1 << 20
+_POSSIBLE = (
+    "possible: + - and comparisons of coordinates, + - * // % with whole numbers, abs, clamp, lookup; "
+    "& | ~ of what comparisons give"
+)
 
 
 def block_map(
@@ -39,6 +46,44 @@ def block_map(
         device: where the attention will run.
     """
     return _block_map(pattern, query, key, block, order, device)
+
+
+def plan(
+    pattern: Pattern | BlockPattern, query: TokenGrid, key: TokenGrid, *, block: int, device: torch.device
+) -> BlockMap:
+    """The map of a pattern that does not look at the data; remembered.
+
+    Raises:
+        ConfigError: the pattern looks at the data.
+    """
+    if isinstance(pattern, Pattern):
+        return block_map(
+            pattern, query, key, block=block, order=order_of(pattern, query, key, block=block), device=device
+        )
+    if isinstance(pattern, BlockPattern):
+        return pattern.blocks(query, key, block=block, device=device)
+    raise ConfigError(
+        f"{pattern} chooses by queries and keys, and there are none here; "
+        "run it in a model (`vgen generate --attention`, `vgen attention compare`)"
+    )
+
+
+def order_of(pattern: AnyPattern, query: TokenGrid, key: TokenGrid, *, block: int) -> TokenOrder:
+    """The order of tokens in which a pattern is computed between two grids."""
+    return _best_order(pattern, query, key, block=block) if isinstance(pattern, Pattern) else pattern.order()
+
+
+@lru_cache(maxsize=64)
+def _best_order(pattern: Pattern, query: TokenGrid, key: TokenGrid, *, block: int) -> TokenOrder:
+    """Of the orders that a pattern names, the one in which the least is computed between two grids."""
+    orders = pattern.orders()
+    if len(orders) == 1:
+        return orders[0]
+    cpu = torch.device("cpu")
+    return min(
+        orders,
+        key=lambda order: block_map(pattern, query, key, block=block, order=order, device=cpu).density(),
+    )
 
 
 @lru_cache(maxsize=64)
@@ -117,7 +162,7 @@ def _states(pattern: Pattern, queries: _Boxes, keys: _Boxes) -> Tensor:
         while last < blocks[0] and starts[last + 1] - starts[first] <= rows:
             last += 1
         chosen = slice(starts[first], starts[last])
-        found = _ask(
+        found = ask(
             pattern,
             (queries.low_3R[:, chosen, None], queries.high_3R[:, chosen, None], queries.grid),
             (keys.low_3R[:, None, :], keys.high_3R[:, None, :], keys.grid),
@@ -130,17 +175,27 @@ def _states(pattern: Pattern, queries: _Boxes, keys: _Boxes) -> Tensor:
     return state_UV
 
 
-_Corners = tuple[Tensor, Tensor, TokenGrid]
+def ask(pattern: Pattern, query: Corners, key: Corners) -> Possible:
+    """What a pattern says of pairs of boxes, in the shape that they broadcast to.
 
+    Args:
+        pattern: what is asked.
+        query, key: first and last coordinate of boxes along (t, h, w), both included, and their lattice.
 
-def _ask(pattern: Pattern, query: _Corners, key: _Corners) -> Possible:
-    """What the pattern says of pairs of boxes, in the shape that they broadcast to."""
+    Raises:
+        TypeError: its `keeps` does what ranges of coordinates cannot do.
+    """
     shape = torch.broadcast_shapes(query[0].shape[1:], key[0].shape[1:])
-    found = cast(Possible, pattern.keeps(_place(query), _place(key)))
+    try:
+        found = cast(object, pattern.keeps(_place(query), _place(key)))
+    except (TypeError, AttributeError) as error:
+        raise TypeError(f"{pattern}: keeps uses what ranges of coordinates cannot do ({error}); {_POSSIBLE}") from error
+    if not isinstance(found, Possible):
+        raise TypeError(f"{pattern}: keeps gives {type(found).__name__} for ranges of coordinates; {_POSSIBLE}")
     return Possible(found.may.expand(shape), found.must.expand(shape))
 
 
-def _place(corners: _Corners) -> Place:
+def _place(corners: Corners) -> Place:
     low, high, grid = corners
     t, h, w = (cast(Coordinate, Span(low[axis], high[axis])) for axis in range(3))
     return Place(t, h, w, grid)

@@ -53,6 +53,11 @@ class SigmaTable:
         """S."""
         return len(self.sigmas) - 1
 
+    @property
+    def per_step(self) -> tuple[float, ...]:
+        """The sigma that each step starts from where all frames fall together; falling."""
+        return self.sigmas[:0:-1]
+
     def sigma_T(self, levels: Sequence[int]) -> Tensor:
         """Sigmas of the given levels, float64 on the CPU."""
         return torch.tensor([self.sigmas[level] for level in levels], dtype=torch.float64)

@@ -50,7 +50,7 @@ def test_text_is_taken_as_it_stands(text: str) -> None:
         ({"sampler.name": "casual"}, "did you mean 'causal'"),
         ({"sampler.lag": "often"}, "a number of steps or 'num_steps'"),
         ({"sampler.lag": -1}, "at least 0"),
-        ({"attention.pattern": "radial"}, "possible: dense"),
+        ({"attention.executor": "flux"}, "did you mean .flex"),
         ({"request.seconds": 1.0, "request.num_frames": 9}, "give one of them"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

@@ -20,8 +20,10 @@ __all__ = [
     "GenerateConfig",
     "OneOf",
     "Range",
+    "attention_presets",
     "flat",
     "keys_of",
+    "knob_of",
     "merge",
     "parse_assignments",
     "read_config",
@@ -73,9 +75,18 @@ class SamplerConfig:
 
 @dataclass(kw_only=True)
 class AttentionConfig:
-    """What a token may attend to."""
+    """What a token may attend to; a preset or the pattern fills what is not said.
 
-    pattern: str = "dense"
+    `knobs` are the pattern's own, written beside the others: `attention.decay=0.2`.
+    """
+
+    name: str = "dense"
+    executor: str = "auto"
+    block: int | None = None
+    dense_first_steps: int | None = None
+    dense_last_steps: int | None = None
+    dense_layers: int | None = None
+    knobs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -130,12 +141,13 @@ class OneOf:
         return None if value in self.names else nearest(value, self.names)
 
 
+KNOBS = "knobs"
 GROUPS = tuple(group.name for group in fields(GenerateConfig))
 MAX_SEED = 2**63 - 1
 SOLVERS = ("euler", "multistep", "renoise")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 FITS = ("crop", "pad", "stretch")  # those of vgen.images, which loads too much for `vgen --help`
-PATTERNS = ("dense",)
+EXECUTORS = ("auto", "dense", "flex", "gather", "reference", "varlen", "xformers")  # vgen.attention would load torch
 
 CHECKS: dict[str, Range | OneOf] = {
     "request.fit": OneOf(FITS),
@@ -152,7 +164,11 @@ CHECKS: dict[str, Range | OneOf] = {
     "sampler.window": Range(1, 100_000, " latent frames"),
     "sampler.sink": Range(0, 100_000, " latent frames"),
     "sampler.solver": OneOf(SOLVERS),
-    "attention.pattern": OneOf(PATTERNS),
+    "attention.executor": OneOf(EXECUTORS),
+    "attention.block": Range(1, 1 << 20, " tokens"),
+    "attention.dense_first_steps": Range(0, 1000),
+    "attention.dense_last_steps": Range(0, 1000),
+    "attention.dense_layers": Range(0, 1000),
     "run.dtype": OneOf(DTYPES),
 }
 
@@ -165,23 +181,38 @@ def keys_of(schema: type = GenerateConfig, prefix: str = "") -> dict[str, Any]:
         kind = hints[item.name]
         if is_dataclass(kind):
             keys |= keys_of(typing.cast(type, kind), f"{prefix}{item.name}.")
-        else:
+        elif item.name != KNOBS:
             keys[prefix + item.name] = kind
     return keys
 
 
+def knob_of(key: str) -> str | None:
+    """The pattern's knob that a dotted key names; None where it is a key of the schema or of another group."""
+    group, _, name = key.partition(".")
+    return name if group == "attention" and name.isidentifier() and key not in keys_of() else None
+
+
 def sampler_presets() -> dict[str, dict[str, Any]]:
     """The presets of `configs/sampler/`, by name."""
-    folder = files("vgen").joinpath("configs", "sampler")
+    return _presets("sampler")
+
+
+def attention_presets() -> dict[str, dict[str, Any]]:
+    """The presets of `configs/attention/`, by name: dotted keys, of which `attention.name` is the pattern."""
+    return _presets("attention")
+
+
+def _presets(group: str) -> dict[str, dict[str, Any]]:
+    folder = files("vgen").joinpath("configs", group)
     return {
-        preset.name.removesuffix(".yaml"): _flatten(_parse_yaml(preset.read_text(), preset.name), "sampler.")
+        preset.name.removesuffix(".yaml"): _flatten(_parse_yaml(preset.read_text(), preset.name), f"{group}.")
         for preset in folder.iterdir()
         if preset.name.endswith(".yaml")
     }
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A user's YAML file as dotted keys.
+def read_config(path: Path, group: str = "") -> dict[str, Any]:
+    """A user's YAML file as dotted keys; of one group where that is named.
 
     Interpolation is not evaluated: a stranger's file must not read the environment.
 
@@ -196,7 +227,7 @@ def read_config(path: Path) -> dict[str, Any]:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: not readable as text: {error}") from error
-    values = _flatten(_parse_yaml(text, str(path)))
+    values = _flatten(_parse_yaml(text, str(path)), f"{group}." if group else "")
     for key, value in values.items():
         if isinstance(value, str) and "${" in value:
             raise ConfigError(f"config {path}: {key} holds an interpolation {value!r}; write the value itself")
@@ -215,7 +246,8 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         if not equals:
             raise ConfigError(f"'{word}' is neither an option nor key=value, such as sampler.window=9")
         _known(key, "command line")
-        value = raw if _types_of(key) == (str,) else _parse_value(raw, word)
+        text = knob_of(key) is None and _types_of(key) == (str,)
+        value = raw if text else _parse_value(raw, word)
         if key in values and values[key] != value:
             raise ConfigError(f"{key} is given twice: {values[key]!r} and {value!r}")
         values[key] = value
@@ -242,8 +274,11 @@ def merge(*layers: tuple[str, Mapping[str, Any]]) -> tuple[GenerateConfig, list[
             _known(key, where)
             if value is None:
                 continue
-            group, name = key.split(".")
-            setattr(getattr(config, group), name, _typed(key, value, where))
+            group, _, name = key.partition(".")
+            if knob_of(key) is None:
+                setattr(getattr(config, group), name, _typed(key, value, where))
+            else:
+                config.attention.knobs[name] = value  # its pattern knows what it may be
             said.add(key)
     _check_together(config)
     return config, sorted(said)
@@ -261,7 +296,8 @@ def require_prompt(prompt: str) -> None:
 
 def flat(config: GenerateConfig) -> dict[str, Any]:
     """Dotted keys and values of a whole config."""
-    return {key: getattr(getattr(config, key.split(".")[0]), key.split(".")[1]) for key in keys_of()}
+    values = {key: getattr(getattr(config, key.split(".")[0]), key.split(".")[1]) for key in keys_of()}
+    return values | {f"attention.{name}": value for name, value in config.attention.knobs.items()}
 
 
 def _check_together(config: GenerateConfig) -> None:
@@ -285,7 +321,7 @@ def _check_together(config: GenerateConfig) -> None:
 
 def _known(key: str, where: str) -> None:
     keys = keys_of()
-    if key not in keys:
+    if key not in keys and knob_of(key) is None:
         raise ConfigError(f"{where}: unknown key '{key}'; {nearest(key, keys)}")
 
 

@@ -17,6 +17,7 @@ from vgen.images import fit_image, size_for
 from vgen.models.load import LoadedModel
 from vgen.models.vae import latent_frames, pixel_frames
 from vgen.samplers import Euler, Multistep, Pyramid, Renoise, SigmaTable, SinkWindow, Solver
+from vgen.sparsity import ATTENTION_KEYS, AttentionSettings, resolve_attention
 
 __all__ = ["RESOLVED_KEYS", "Job", "resolve"]
 
@@ -30,6 +31,7 @@ RESOLVED_KEYS = frozenset(
         *(f"request.{name}" for name in ("prompt", "negative_prompt", "seed", "width", "height", "num_frames", "fps")),
         *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale", "fit")),
         *(f"sampler.{name}" for name in ("name", "lag", "block", "window", "sink", "solver", "force")),
+        *ATTENTION_KEYS,
     }
 )
 
@@ -52,6 +54,7 @@ class Job:
         sampler, force: name of the preset, and whether it may run though the model was not trained for it.
         schedule, table, solver: the sampler's axes; `solver_name` is the solver's in the config.
         policy: which committed frames stay visible; None where nothing is committed to a memory.
+        attention: of the model's self-attention.
         notes: what the user should know, one line each.
     """
 
@@ -75,6 +78,7 @@ class Job:
     solver: Solver
     solver_name: str
     policy: SinkWindow | None
+    attention: AttentionSettings
     notes: tuple[str, ...]
 
     @property
@@ -93,7 +97,10 @@ class Job:
         return 0 if self.policy is None else min(self.policy.capacity, self.frames)
 
     def resolved(self) -> dict[str, Any]:
-        """Dotted config keys, out of RESOLVED_KEYS, that ask for exactly this job whatever the defaults become."""
+        """Dotted config keys that ask for exactly this job whatever the defaults become.
+
+        Out of RESOLVED_KEYS, and knobs of the attention pattern.
+        """
         resolved: dict[str, Any] = {
             "request.prompt": self.prompt,
             "request.negative_prompt": self.negative_prompt,
@@ -109,6 +116,7 @@ class Job:
             "sampler.solver": self.solver_name,
             "sampler.force": self.force,
         }
+        resolved |= self.attention.resolved()
         if self.fit is not None:
             resolved["request.fit"] = self.fit
         if self.policy is not None:
@@ -161,6 +169,9 @@ def resolve(
         raise ConfigError(f"a negative prompt works through guidance; guidance_scale={guidance:g} is not above 1")
     if request.negative_prompt:
         notes += _read_by(model, "negative prompt", request.negative_prompt)
+    table = SigmaTable.from_scheduler(model.scheduler, steps)
+    attention, attention_notes = resolve_attention(config.attention, table.per_step, model.dit.config.num_layers)
+    notes += attention_notes
     spatial = model.vae.config.scale_factor_spatial
     return Job(
         prompt=request.prompt,
@@ -179,10 +190,11 @@ def resolve(
         sampler=config.sampler.name,
         force=config.sampler.force,
         schedule=schedule,
-        table=SigmaTable.from_scheduler(model.scheduler, steps),
+        table=table,
         solver=solver,
         solver_name=solver_name,
         policy=policy,
+        attention=attention,
         notes=tuple(notes),
     )
 

@@ -1,12 +1,13 @@
 """`VideoPipeline`: a prompt or an image in, a clip out; the only place that knows all parts."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from vgen.attention import VideoAttention
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, merge
 from vgen.errors import ConfigError
@@ -75,6 +76,7 @@ class VideoPipeline:
         sampler: str | None = None,
         window: int | None = None,
         sink: int | None = None,
+        attention: str | Mapping[str, Any] | None = None,
     ) -> Clip:
         """One clip. What is not said, the model card decides.
 
@@ -93,10 +95,12 @@ class VideoPipeline:
             num_inference_steps: steps of the sampler.
             sampler: `full`, `causal`, or another preset of `configs/sampler`.
             window, sink: latent frames that a causal sampler looks back on, and never forgets.
+            attention: a pattern or preset, as `radial`; or with its knobs, `{"name": "radial", "decay": 0.3}`.
 
         Raises:
             VgenError: one of its children, with one line that says what is possible.
         """
+        given = {"name": attention} if isinstance(attention, str) else attention or {}
         config, said = merge(
             (
                 "call",
@@ -115,6 +119,7 @@ class VideoPipeline:
                     "sampler.name": sampler,
                     "sampler.window": window,
                     "sampler.sink": sink,
+                    **{f"attention.{name}": value for name, value in given.items()},
                 },
             ),
         )
@@ -145,6 +150,7 @@ class VideoPipeline:
         image: "ImageSource | None" = None,
         *,
         initial_CTHW: Tensor | None = None,
+        attention: VideoAttention | None = None,
     ) -> Run:
         """A run that has checked everything and done nothing yet.
 
@@ -153,6 +159,7 @@ class VideoPipeline:
                 this pipeline.
             image: the first frame; `config.request.image` where None.
             initial_CTHW: initial latents in place of the seed's, for comparison with other engines.
+            attention: in place of the config's, for comparisons; such a run's record cannot be replayed.
 
         Raises:
             VgenError: the request cannot be served.
@@ -164,7 +171,16 @@ class VideoPipeline:
         plan = plan_of(job, self.model)
         check_memory(plan, f"{job.num_frames} frames of {job.width}x{job.height}", free_mib(self.device))
         notes = (*(() if loaded is None else loaded.notes), *job.notes)
-        return Run(self.model, config=config, said=said, job=job, plan=plan, notes=notes, initial_CTHW=initial_CTHW)
+        return Run(
+            self.model,
+            config=config,
+            said=said,
+            job=job,
+            plan=plan,
+            notes=notes,
+            initial_CTHW=initial_CTHW,
+            attention=attention,
+        )
 
     def _check_same(self, config: GenerateConfig, said: list[str]) -> None:
         """A config may repeat what this pipeline is, and nothing else."""

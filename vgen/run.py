@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vgen.attention import VideoAttention
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, flat
 from vgen.errors import NumericalError
@@ -22,6 +23,7 @@ from vgen.models.load import LoadedModel
 from vgen.models.vae import StreamingDecoder, encode_frames
 from vgen.plan import Plan
 from vgen.samplers import Branches, BranchTexts, GivenNoise, Guided, IndependentNoise, NoiseSource, Rollout
+from vgen.sparsity import record_rows
 
 __all__ = ["RECORD_SCHEMA", "Event", "Run"]
 
@@ -55,6 +57,7 @@ class Run:
         job, plan: what that became.
         notes: what the user should know before it starts.
         initial_CTHW: initial latents in place of the seed's, for comparison with other engines.
+        attention: in place of the job's, for comparisons.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Run:
         plan: Plan,
         notes: tuple[str, ...],
         initial_CTHW: Tensor | None = None,
+        attention: VideoAttention | None = None,
     ) -> None:
         self.model = model
         self.config = config
@@ -78,6 +82,8 @@ class Run:
         self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0}
         self._digest = FramesDigest(height=job.height, width=job.width)
         self._chunks: list[int] = []
+        calls = job.table.num_steps * model.dit.config.num_layers * (2 if job.guidance_scale > 1 else 1)
+        self._attention = job.attention.build(calls) if attention is None else attention
         self._begun = False
 
     def __iter__(self) -> Iterator[Event]:
@@ -131,7 +137,7 @@ class Run:
             "model": {"id": model.id, "name": model.card.name, "digests": model.digests()},
             "versions": versions(),
             "machine": machine(device),
-            "attention": [{"layers": "all", "steps": "all", "pattern": "dense", "executor": "sdpa", "density": 1.0}],
+            "attention": record_rows(self._attention, job.table.per_step),
             "image": None if job.image_YX3 is None else {"sha256": digest_of(job.image_YX3[None])},
             "frames": {"asked": job.asked_frames, "made": sum(self._chunks), "sha256": self._digest.hexdigest()},
             "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
@@ -156,7 +162,7 @@ class Run:
         """The sampler's axes, wired to the model, and the empty memory that it fills."""
         job, model = self.job, self.model
         text: Any = self._prepared(job.prompt)
-        denoise: Any = WanDenoiser(model.dit)
+        denoise: Any = WanDenoiser(model.dit, self._attention)
         context: Any = self._context()
         if job.guidance_scale > 1:
             denoise = Guided(denoise, job.guidance_scale)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgen.attention.blocks import BlockMap
 
-__all__ = ["Executor", "FrameBias", "Task"]
+__all__ = ["Executor", "FrameBias", "Task", "check"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +35,20 @@ class FrameBias:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is asked of an executor beside the map."""
+    """What is asked of an executor beside the map.
+
+    Args:
+        device, dtype, head_width: of queries, keys and values.
+        heads: of all items together; tells how long a call takes.
+        gradient: whether its result will be differentiated.
+        lse: whether `with_lse` will be called.
+        bias: whether one will be given.
+    """
 
     device: torch.device
     dtype: torch.dtype
     head_width: int
+    heads: int = 1
     gradient: bool = False
     lse: bool = False
     bias: bool = False
@@ -93,3 +102,18 @@ class Executor(Protocol):
         Partial results over disjoint keys merge by it, see `merged` in `lse.py`.
         """
         ...
+
+
+def check(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, blocks: BlockMap) -> None:
+    """Asserts that queries, keys and values fit each other and the map."""
+    batch, queries, heads, width = q_BLNK.shape
+    assert k_BMNK.shape == v_BMNK.shape == (batch, blocks.keys, heads, width), (
+        f"keys and values of {(batch, blocks.keys, heads, width)}, got {tuple(k_BMNK.shape)}, {tuple(v_BMNK.shape)}"
+    )
+    assert queries == blocks.queries, f"{blocks.queries} queries in the map, got {queries}"
+    items, sides = blocks.state_BNUV.shape[:2]
+    assert items in (1, batch) and sides in (1, heads), (
+        f"a map of {items} items and {sides} heads for {batch} and {heads}"
+    )
+    assert q_BLNK.dtype == k_BMNK.dtype == v_BMNK.dtype, "queries, keys and values in one dtype"
+    assert q_BLNK.device == k_BMNK.device == v_BMNK.device == blocks.state_BNUV.device, "tensors and map on one device"

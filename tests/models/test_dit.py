@@ -111,7 +111,7 @@ class Banded:
     def __init__(self, sees: Tensor) -> None:
         self.sees = sees  # [T, T] bool
 
-    def __call__(self, q_BLNK, k_BMNK, v_BMNK, *, query, key, layer):  # type: ignore[no-untyped-def]
+    def __call__(self, q_BLNK, k_BMNK, v_BMNK, *, query, key, layer, sigma=None):  # type: ignore[no-untyped-def]
         mask = self.sees.repeat_interleave(TOKENS, 0).repeat_interleave(TOKENS, 1)
         scores = torch.einsum("blnk,bmnk->bnlm", q_BLNK.double(), k_BMNK.double()) / q_BLNK.shape[-1] ** 0.5
         weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
@@ -119,11 +119,7 @@ class Banded:
 
 
 def masked(dit: VideoDiT, x: Tensor, text: Tensor, sees: Tensor, frames_T: Tensor | None = None) -> Tensor:
-    dense, dit.attention = dit.attention, Banded(sees)
-    try:
-        return dit(x, torch.zeros(1, 1), text, frames_T=frames_T)
-    finally:
-        dit.attention = dense
+    return dit(x, torch.zeros(1, 1), text, frames_T=frames_T, attention=Banded(sees))
 
 
 def visible(frames: int, block: int, window: int | None = None, sink: int = 0) -> Tensor:
@@ -171,12 +167,8 @@ def test_p7_one_teacher_forcing_pass_equals_cached_denoising(dit: VideoDiT) -> N
     sees[:frames, :frames] = i[:, None] >= i[None]
     sees[frames:, :frames] = i[:, None] > i[None]
     sees[frames:, frames:] = torch.eye(frames, dtype=torch.bool)
-    dense, dit.attention = dit.attention, Banded(sees)
-    try:
-        sigma = torch.cat((torch.zeros(1, frames), torch.full((1, frames), 0.6)), dim=1)
-        both = dit(torch.cat((clean, noisy), dim=2), sigma, text, frames_T=torch.cat((i, i)))
-    finally:
-        dit.attention = dense
+    sigma = torch.cat((torch.zeros(1, frames), torch.full((1, frames), 0.6)), dim=1)
+    both = dit(torch.cat((clean, noisy), dim=2), sigma, text, frames_T=torch.cat((i, i)), attention=Banded(sees))
     cache = KVCache(layers=LAYERS, capacity=frames)
     for f in range(frames):
         at = torch.tensor([f])

@@ -26,9 +26,18 @@ __all__ = ["BARS", "MACHINES", "Bar", "Result", "accept", "main", "read_bars"]
 
 BARS = Path(__file__).with_name("bars.yaml")
 
+
+
+def _has_amx() -> bool:
+    """Whether the CPU has units for matrices of bf16, without which sparse attention in bf16 has no bar."""
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and " amx_bf16" in flags.read_text(encoding="utf-8")
+
+
 # machine class -> is this machine one?
 MACHINES: Mapping[str, Callable[[], bool]] = {
     "any": lambda: True,
+    "amx": _has_amx,
     "cuda": lambda: shutil.which("nvidia-smi") is not None,
 }
 

@@ -5,6 +5,8 @@ vae        PSNR of the embedded VAE on held-out scenes
 oracle     largest difference of latents and frames from stock diffusers on the embedded folder
 archive    size and time of 20,000 simulated scenes
 foreign    image to video from pictures of another world: how much of the first frame is kept
+radial     density of Radial Attention's published block rule against the figure that its code prints
+windows    work of FreeSwim's window in raster order over that in tiles, and how far their outputs differ
 """
 
 import argparse
@@ -134,13 +136,58 @@ def foreign(count: int) -> dict[str, Any]:
     return {"psnr_db": kept, "mean_db": fmean(kept.values())}
 
 
+def radial(count: int) -> dict[str, Any]:
+    """Distance from the density that the published code prints at 768x1280, 69 frames, in blocks of `count`."""
+    import torch
+
+    from vgen.attention import Radial, RadialBlocks
+    from vgen.shapes import TokenGrid
+
+    grid = TokenGrid(frames=tuple(range(18)), height=48, width=80)
+    rule = RadialBlocks(Radial(decay=0.2, adjacent="half", sink=1))
+    blocks = rule.blocks(grid, grid, block=count, device=torch.device("cpu"))
+    density, published = blocks.density(), 0.263368
+    return {"kept": blocks.kept_blocks, "density": density, "off_millionths": abs(density - published) * 1e6}
+
+
+def windows(count: int) -> dict[str, Any]:
+    """Block densities of the native 31x53 window over `count` frames of 68x120 tokens; outputs on a smaller grid."""
+    import torch
+
+    from vgen.attention import InwardWindow, SparseAttention, TokenOrder
+    from vgen.attention.planning import plan
+    from vgen.shapes import TokenGrid
+
+    grid = TokenGrid(frames=tuple(range(count)), height=68, width=120)
+    orders = {"raster": TokenOrder(), "tiles": None}
+    density = {
+        name: plan(
+            InwardWindow(rows=15, columns=26, tiles=order), grid, grid, block=128, device=torch.device("cpu")
+        ).density()
+        for name, order in orders.items()
+    }
+    small = TokenGrid(frames=(0, 1, 2), height=17, width=30)
+    q, k, v = torch.randn(3, 1, small.tokens, 2, 64, generator=torch.Generator().manual_seed(0))
+    outs = [
+        SparseAttention(InwardWindow(rows=4, columns=6, tiles=order))(q, k, v, query=small, key=small, layer=0)
+        for order in orders.values()
+    ]
+    return {
+        "density": density,
+        "raster_over_tiles": density["raster"] / density["tiles"],
+        "largest_difference": float((outs[0] - outs[1]).abs().max()),
+    }
+
+
 # name -> (measurement, default count)
 FIGURES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "archive": (archive, 20_000),
     "detector": (detector, 500),
     "foreign": (foreign, 5),
     "oracle": (oracle, 24),
+    "radial": (radial, 128),
     "vae": (vae, 60),
+    "windows": (windows, 21),
 }
 
 

@@ -5,12 +5,12 @@ change to either means scoring anew.
 """
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from vgen.bench.cold import machine
 from vgen.bench.embedded import image_score, text_score
+from vgen.bench.stamp import commit
 from vgen.files import replacing
 from vgen.pipeline import VideoPipeline
 
@@ -25,7 +25,7 @@ def main() -> None:
     pipeline = VideoPipeline.from_pretrained()
     result: dict[str, Any] = {
         "command": "python -m vgen.bench.results",
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
         "text": text_score(pipeline, COUNT),
         "image": image_score(pipeline, COUNT),
@@ -34,13 +34,6 @@ def main() -> None:
     with replacing(RESULTS) as partial:
         partial.write_text(json.dumps(result, indent=1) + "\n")
     print(RESULTS)
-
-
-def _commit() -> str:
-    """The commit of the checkout, with a mark where files differ from it."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    described = subprocess.run([*git, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return described.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

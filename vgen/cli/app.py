@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from vgen import __version__
-from vgen.cli import generate, models, playground, replay, train
+from vgen.cli import attention, bench, generate, models, playground, replay, train
 
 __all__ = ["app"]
 
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("generate")(generate.generate)
 app.command("replay")(replay.replay)
 app.command("models")(models.models)
+app.add_typer(attention.app, name="attention")
+app.add_typer(bench.app, name="bench")
 app.add_typer(playground.app, name="playground")
 app.add_typer(train.app, name="train")
 

@@ -31,6 +31,7 @@ def generate(
     prompts: Annotated[Path | None, Flag(help="File with a prompt on each line, instead of PROMPT.")] = None,
     model: Annotated[str | None, Flag(help="'playground' (comes with vgen), or a diffusers-format folder.")] = None,
     sampler: Annotated[str | None, Flag(help="full, causal, ... (configs/sampler).")] = None,
+    attention: Annotated[str | None, Flag(help="dense, radial, ... (vgen attention list), or a YAML of one.")] = None,
     seconds: Annotated[float | None, Flag(help="Length in seconds.")] = None,
     num_frames: Annotated[int | None, Flag(help="Length in frames.")] = None,
     size: Annotated[str | None, Flag(metavar="WxH", help="Width and height in pixels.")] = None,
@@ -57,6 +58,7 @@ def generate(
         "request.image": image,
         "model.id": model,
         "sampler.name": sampler,
+        "attention.name": attention,
         "request.seconds": seconds,
         "request.num_frames": num_frames,
         "request.width": width,
@@ -75,6 +77,9 @@ def generate(
         "sampler.force": force_sampler or None,
     }
     layers = [] if config is None else [(f"config {config}", read_config(config))]
+    if attention is not None and Path(attention).suffix in (".yaml", ".yml"):
+        layers.append((f"attention {attention}", read_config(Path(attention), group="attention")))
+        attention = None
     merged, said = merge(*layers, ("command line", _once(flags, parse_assignments(assignments))))
     _generate_all(merged, said, _every_prompt(merged, prompts), output_format)
 

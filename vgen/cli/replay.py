@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vgen.config import merge
+from vgen.config import knob_of, merge
 from vgen.errors import ConfigError, InputError, ModelError
 
 __all__ = ["replay"]
@@ -67,7 +67,8 @@ def _checked(past: dict[str, Any], record: Path) -> dict[str, Any]:
     if not isinstance(past.get("image"), dict | None):
         raise ConfigError(f"{record}: not a record of a run: its 'image' is no object")
     resolved, needed = dict(past["resolved"]), {"run.device", "run.dtype"}
-    missing, foreign = sorted(needed - {*resolved}), sorted({*resolved} - RESOLVED_KEYS - needed)
+    possible = RESOLVED_KEYS | needed | {key for key in resolved if knob_of(key) is not None}
+    missing, foreign = sorted(needed - {*resolved}), sorted({*resolved} - possible)
     if missing:
         raise ConfigError(f"{record}: not a record of a run: 'resolved' lacks '{missing[0]}'")
     if foreign:

@@ -31,6 +31,7 @@ from vgen.shapes import TokenGrid
 
 __all__ = ["PreparedText", "VideoDiT"]
 
+DENSE = Dense()
 TIMESTEPS = 1000.0  # a Wan model's timestep is 1000 sigma
 
 
@@ -63,6 +64,7 @@ class _Pass:
     past: tuple[int, ...]
     past_rotation: Rotation | None
     slots: list[int] | None
+    sigma: float | None
 
 
 def _modulate(x_BLD: Tensor, shift_BTD: Tensor, scale_BTD: Tensor) -> Tensor:
@@ -128,7 +130,9 @@ class VideoDiTBlock(nn.Module):
             k_BMNK, v_BMNK = torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((held[1], v_BMNK), dim=1)
             key = replace(key, frames=shared.past + key.frames)
         if shared.causal_block is None:
-            out_BLNK = shared.attention(q_BLNK, k_BMNK, v_BMNK, query=shared.grid, key=key, layer=layer)
+            out_BLNK = shared.attention(
+                q_BLNK, k_BMNK, v_BMNK, query=shared.grid, key=key, layer=layer, sigma=shared.sigma
+            )
         else:
             out_BLNK = block_causal(
                 shared.attention,
@@ -139,6 +143,7 @@ class VideoDiTBlock(nn.Module):
                 key=key,
                 layer=layer,
                 block=shared.causal_block,
+                sigma=shared.sigma,
             )
         return cast(Tensor, attn.to_out[0](out_BLNK.flatten(2).type_as(x_BLD)))
 
@@ -214,7 +219,6 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         self.norm_out = FP32LayerNorm(dim, eps, elementwise_affine=False)
         self.proj_out = nn.Linear(dim, out_channels * math.prod(patch_size))
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
-        self.attention: VideoAttention = Dense()
 
     def prepare_text(self, text_BMD: Tensor, image_BMD: Tensor | None = None) -> PreparedText:
         """Cross-attention keys and values for one prompt, to be computed once and passed to every `forward`.
@@ -238,6 +242,8 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         causal_block: int | None = None,
         context: KVCache | None = None,
         commit: bool = False,
+        attention: VideoAttention = DENSE,
+        sigma: float | None = None,
     ) -> Tensor:
         """The velocity eps - x0 at every element of x.
 
@@ -249,6 +255,8 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             causal_block: frames per block of block-causal attention; full attention where None.
             context: clean frames that the given ones see too, at their own positions.
             commit: write the keys and values of the given frames to `context`; they must be clean.
+            attention: of the frames to themselves and to the context.
+            sigma: the highest of `sigma_BT` as a plain number, for attention that differs by noise level.
 
         Returns:
             velocity_BCTHW in the dtype of the weights, with the model's `out_channels`.
@@ -259,7 +267,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         prepared = text if isinstance(text, PreparedText) else self.prepare_text(text)
         temb_BTD, modulation_BT6D = self._time(sigma_BT, prepared.layers[0].k_BMNK.dtype)
         grid = TokenGrid(frames=indices, height=height, width=width)
-        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit)
+        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, sigma)
 
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
         for layer, kv in enumerate(prepared.layers):
@@ -308,6 +316,8 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         causal_block: int | None,
         context: KVCache | None,
         commit: bool,
+        attention: VideoAttention,
+        sigma: float | None,
     ) -> _Pass:
         def rotation_of(frames: tuple[int, ...]) -> Rotation:
             positions_T = torch.tensor(frames, device=device)
@@ -321,10 +331,11 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         return _Pass(
             grid=grid,
             rotation=rotation_of(grid.frames),
-            attention=self.attention,
+            attention=attention,
             causal_block=causal_block,
             context=context,
             past=past,
             past_rotation=rotation_of(past) if past else None,
             slots=slots,
+            sigma=sigma,
         )

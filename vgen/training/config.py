@@ -46,7 +46,7 @@ class VAERecipe:
 class LatentsRecipe:
     """What is encoded once, before the transformer trains."""
 
-    clips: int = 2048
+    clips: int = 3072
     held_out: int = 64  # of each kind
 
 
@@ -64,8 +64,8 @@ class DiTRecipe:
     layers: int = 7
     window: int = 9  # latent frames
     causal_block: int = 3
-    causal: float = 0.4  # share of steps with block-causal attention
-    mid_clip_full: float = 0.3  # share of windows that start after latent 0, in steps with full attention
+    causal: float = 0.35  # share of steps with block-causal attention
+    mid_clip_full: float = 0.2  # share of windows that start after latent 0, in steps with full attention
     mid_clip_causal: float = 0.8  # and in block-causal ones, whose sampler slides; half of all windows together
     shift: float = 3.0
     dropout: float = 0.1  # share of empty prompts

@@ -23,7 +23,7 @@ __all__ = ["MIX_CAUSAL", "MIX_FULL", "WAYS", "draw_sigmas", "shifted"]
 _RUNGS = 1000  # FoPP draws integers
 _UNIFORM = 0.2  # share of levels drawn uniformly, so that both ends of the range are seen
 
-MIX_FULL = {"together": 0.55, "image": 0.2, "prefix": 0.1, "independent": 0.05, "rising": 0.1}
+MIX_FULL = {"together": 0.6, "image": 0.2, "prefix": 0.05, "independent": 0.05, "rising": 0.1}
 MIX_CAUSAL = {"prefix": 0.6, "image": 0.15, "rising": 0.15, "independent": 0.1}
 _NEED_START = ("together", "prefix", "image")
 
