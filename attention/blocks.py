@@ -85,7 +85,11 @@ class BlockMap:
 
     def density(self) -> float:
         """Share of all pairs of tokens that lie in blocks that are read: what a kernel computes over dense."""
-        kept = (self.state_BNUV != NONE).double().mean((0, 1))
+        sides = self.state_BNUV.flatten(0, 1)
+        kept = torch.zeros(sides.shape[1:], dtype=torch.float64, device=sides.device)
+        for side_UV in sides:  # one by one: maps of single queries are large
+            kept += side_UV != NONE
+        kept /= len(sides)
         rows, columns = (
             torch.tensor(edges, dtype=torch.float64).diff().to(kept.device)
             for edges in (self.query_edges, self.key_edges)

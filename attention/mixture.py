@@ -25,7 +25,7 @@ __all__ = ["SCOPES", "MixtureOfBlocks", "moba", "vmoba"]
 
 SCOPES = ("query_head", "head_global", "overall", "block")
 PATCH, CUBOID = TokenOrder(None, 3, 4), TokenOrder(4, 6, 4)
-_ENTRIES_AT_ONCE = 1 << 22
+_ENTRIES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,16 +115,19 @@ class MixtureOfBlocks(AdaptivePattern):
         return _from_rows(torch.cat(picked), gate_BNUV.shape, self.scope)
 
     def _pick(self, gate_RE: Tensor, own_RE: Tensor, open_RE: Tensor, queries: int) -> Tensor:
-        value_RE, index_RE = gate_RE.masked_fill(~open_RE, -torch.inf).sort(descending=True, stable=True)
+        open_gate_RE = gate_RE.masked_fill(~open_RE, -torch.inf)
         if self.threshold is None:
             assert self.topk is not None, "either topk or a threshold"
-            left_R1 = self.topk * queries - own_RE.sum(1, keepdim=True)
-            taken_RE = torch.arange(gate_RE.shape[1], device=gate_RE.device) < left_R1
+            most = self.topk * queries
+            value_RE, index_RE = open_gate_RE.topk(min(most, gate_RE.shape[1]))
+            left_R1 = most - own_RE.sum(1, keepdim=True)
+            taken_RE = torch.arange(index_RE.shape[1], device=gate_RE.device) < left_R1
         else:
+            value_RE, index_RE = open_gate_RE.sort(descending=True, stable=True)
             share_RE = _shares(gate_RE, own_RE | open_RE)
-            left_R1 = self.threshold - (share_RE * own_RE).sum(1, keepdim=True)
+            left_R1 = self.threshold - (share_RE * own_RE).sum(1, keepdim=True, dtype=torch.float64)
             share_RE = share_RE.gather(1, index_RE)
-            taken_RE = share_RE.cumsum(1) - share_RE < left_R1
+            taken_RE = share_RE.cumsum(1, dtype=torch.float64) - share_RE < left_R1
             taken_RE[:, 0] = True
         return torch.zeros_like(own_RE).scatter_(1, index_RE, taken_RE & (value_RE > -torch.inf))
 
@@ -295,11 +298,12 @@ def _from_rows(x_RE: Tensor, shape: torch.Size, scope: str) -> Tensor:
 
 
 def _shares(gate_RE: Tensor, pool_RE: Tensor) -> Tensor:
-    """Gates scaled from 0 to 1 over the pool, and divided by their sum; fp64. Equal ones share alike."""
+    """Gates scaled from 0 to 1 over the pool, and divided by their sum. Equal ones share alike."""
     low_R1 = gate_RE.masked_fill(~pool_RE, torch.inf).amin(1, keepdim=True)
     high_R1 = gate_RE.masked_fill(~pool_RE, -torch.inf).amax(1, keepdim=True)
-    scaled_RE = ((gate_RE.double() - low_R1) / (high_R1 - low_R1)).where(high_R1 > low_R1, 1.0).where(pool_RE, 0.0)
-    return scaled_RE / scaled_RE.sum(1, keepdim=True).clamp(min=1e-300)
+    scaled_RE = ((gate_RE - low_R1) / (high_R1 - low_R1)).where(high_R1 > low_R1, 1.0).masked_fill_(~pool_RE, 0.0)
+    total_R1 = scaled_RE.sum(1, keepdim=True, dtype=torch.float64).clamp(min=1e-300)
+    return scaled_RE.div_(total_R1)
 
 
 def _not_later(query: Place, key: Place) -> Tensor:

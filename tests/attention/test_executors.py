@@ -56,12 +56,8 @@ def task(x_BLNK: Tensor, *, gradient: bool = False, lse: bool = False, bias: boo
     )
 
 
-def ordered(pattern: Pattern, query: TokenGrid, key: TokenGrid, qkv: QKV) -> QKV:
-    """Queries, keys and values in the order of computation."""
-    return placed(pattern.orders()[0], query, key, qkv)
-
-
 def placed(order: TokenOrder, query: TokenGrid, key: TokenGrid, qkv: QKV) -> QKV:
+    """Queries, keys and values in the order of computation."""
     at_query, at_key = order.permutation(query), order.permutation(key)
     return qkv[0][:, at_query], qkv[1][:, at_key], qkv[2][:, at_key]
 
@@ -95,14 +91,15 @@ def test_patterns(name: str, grids: str) -> None:
     (query, key), pattern = GRIDS[grids], PATTERNS[name]
     qkv = draw_qkv(query, key)
     wanted, wanted_lse = oracle(pattern, query, key, *qkv)
-    blocks = block_map(pattern, query, key, block=16, order=pattern.orders()[0], device=CPU)
-    inverse = pattern.orders()[0].inverse(query)
-    for executor in ("reference", "gather"):
-        out, lse = EXECUTORS[executor].with_lse(*ordered(pattern, query, key, qkv), blocks)
-        assert_close(out[:, inverse], wanted)
-        assert_lse(lse[:, :, inverse], wanted_lse)
+    for order in pattern.orders():
+        blocks = block_map(pattern, query, key, block=16, order=order, device=CPU)
+        inputs, inverse = placed(order, query, key, qkv), order.inverse(query)
+        for executor in ("reference", "gather"):
+            out, lse = EXECUTORS[executor].with_lse(*inputs, blocks)
+            assert_close(out[:, inverse], wanted)
+            assert_lse(lse[:, :, inverse], wanted_lse)
     if grids in ("text", "slots of a ring"):
-        assert_close(EAGER(*ordered(pattern, query, key, qkv), blocks)[:, inverse], wanted)
+        assert_close(EAGER(*inputs, blocks)[:, inverse], wanted)
 
 
 LENGTHS = {"multiple": (0, 4, 0, 0), "ragged": (0, 4, 0, 5), "text before": (19, 4, 3, 0), "text after": (0, 4, 3, 21)}

@@ -49,7 +49,8 @@ def test_flex_on_patterns(name: str, grids: str) -> None:
     (query, key), pattern = GRIDS[grids], PATTERNS[name]
     qkv = draw_qkv(query, key, width=64, dtype=torch.bfloat16)
     wanted, wanted_lse = oracle(pattern, query, key, *qkv)
-    order, inverse = pattern.order(), pattern.order().inverse(query)
+    order = pattern.orders()[0]
+    inverse = order.inverse(query)
     blocks = block_map(pattern, query, key, block=32, order=order, device=CUDA)
     inputs = on_gpu(placed(order, query, key, qkv))
     out, lse = EXECUTORS["flex"].with_lse(*inputs, blocks)

@@ -95,10 +95,11 @@ def test_twelve_shapes_in_one_process_stay_exact() -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_flex_compiles_every_pattern(name: str) -> None:
     pattern = PATTERNS[name]
-    blocks = block_map(pattern, GRID, GRID, block=32, order=pattern.orders()[0], device=CPU)
+    order = pattern.orders()[0]
+    blocks = block_map(pattern, GRID, GRID, block=32, order=order, device=CPU)
     qkv = draw_qkv(GRID, GRID, dtype=torch.bfloat16, width=32)
     wanted, _ = oracle(pattern, GRID, GRID, *qkv)
-    inputs, inverse = placed(pattern.orders()[0], GRID, GRID, qkv), pattern.orders()[0].inverse(GRID)
+    inputs, inverse = placed(order, GRID, GRID, qkv), order.inverse(GRID)
     like = EXECUTORS["reference"](*inputs, blocks)[:, inverse]
     assert_close(FLEX(*inputs, blocks)[:, inverse], wanted, like=like)
 

@@ -27,7 +27,6 @@ __all__ = ["BARS", "MACHINES", "Bar", "Result", "accept", "main", "read_bars"]
 BARS = Path(__file__).with_name("bars.yaml")
 
 
-
 def _has_amx() -> bool:
     """Whether the CPU has units for matrices of bf16, without which sparse attention in bf16 has no bar."""
     flags = Path("/proc/cpuinfo")

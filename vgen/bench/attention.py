@@ -29,14 +29,14 @@ from vgen.attention.blocks import FULL, NONE, BlockMap, edges_of
 from vgen.attention.executors import EXECUTORS, Task, choose
 from vgen.attention.executors.flex import Flex
 from vgen.attention.order import TokenOrder
-from vgen.attention.planning import block_map
+from vgen.attention.planning import plan
 from vgen.attention.radial import Radial
 from vgen.bench.stamp import commit
 from vgen.files import replacing
 from vgen.machine import machine, versions
 from vgen.shapes import TokenGrid
 
-__all__ = ["CASES", "QUICK", "RESULTS", "Case", "bench_attention", "main"]
+__all__ = ["CASES", "QUICK", "RESULTS", "Case", "bench_attention", "fastest_dense", "main", "peak_mib_of", "table"]
 
 RESULTS = Path(__file__).with_name("results")
 BLOCK, WIDTH = 128, 128
@@ -215,8 +215,8 @@ def _ordered_call(
     order, inverse = ORDER.permutation(case.grid), ORDER.inverse(case.grid)
 
     def call() -> Tensor:
-        ordered = (x[:, order] for x in (q, k, v))
-        return EXECUTORS[choose(executor, blocks, task).executor](*ordered, blocks)[:, inverse]
+        chosen = EXECUTORS[choose(executor, blocks, task).executor]
+        return chosen(q[:, order], k[:, order], v[:, order], blocks)[:, inverse]
 
     return call
 
@@ -229,8 +229,8 @@ def fastest_dense(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> tuple[str, 
         SDPBackend.EFFICIENT_ATTENTION: "efficient",
     }
     found: dict[str, Callable[[], Tensor]] = {}
-    strided = tuple(x.transpose(1, 2) for x in (q_BLNK, k_BMNK, v_BMNK))
-    for layout, tensors in (("BNLK", tuple(x.contiguous() for x in strided)), ("BLNK", strided)):
+    strided = [x.transpose(1, 2) for x in (q_BLNK, k_BMNK, v_BMNK)]
+    for layout, tensors in (("BNLK", [x.contiguous() for x in strided]), ("BLNK", strided)):
         for backend, name in names.items():
             if q_BLNK.is_cuda or backend is SDPBackend.FLASH_ATTENTION:  # a CPU has flash, and one that writes it all
                 found[f"{name} {layout}"] = _sdpa(backend, tensors)
@@ -245,10 +245,12 @@ def fastest_dense(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> tuple[str, 
     return best, found[best]
 
 
-def _sdpa(backend: SDPBackend, tensors: tuple[Tensor, ...]) -> Callable[[], Tensor]:
+def _sdpa(backend: SDPBackend, tensors: Sequence[Tensor]) -> Callable[[], Tensor]:
+    q_BNLK, k_BNMK, v_BNMK = tensors
+
     def call() -> Tensor:
         with sdpa_kernel(backend):
-            return scaled_dot_product_attention(*tensors)
+            return scaled_dot_product_attention(q_BNLK, k_BNMK, v_BNMK)
 
     return call
 
@@ -316,18 +318,18 @@ def _planning(case: Case) -> dict[str, float]:
     q, k, v = (torch.randn(1, grid.tokens, case.heads, WIDTH) for _ in range(3))
     task = Task(device=q.device, dtype=q.dtype, head_width=WIDTH, heads=case.heads)
 
-    def plan() -> BlockMap:
-        blocks = block_map(pattern, grid, grid, block=BLOCK, order=pattern.orders()[0], device=q.device)
+    def planned() -> BlockMap:
+        blocks = plan(pattern, grid, grid, block=BLOCK, device=q.device)
         choose("gather", blocks, task)
         return blocks
 
     began = time.perf_counter()
-    blocks = plan()
+    blocks = planned()
     first_s = time.perf_counter() - began
     began = time.perf_counter()
     EXECUTORS["gather"](q, k, v, blocks)
     first_layer_s = time.perf_counter() - began
-    later_s = min(_timed(plan) for _ in range(5))
+    later_s = min(_timed(planned) for _ in range(5))
     layer_s = min(_seconds(lambda: EXECUTORS["gather"](q, k, v, blocks)) for _ in range(3))
     return {
         "first_s": first_s,

@@ -62,7 +62,7 @@ LAYERS = (
     _layer("HunyuanVideo, 720p, 117 frames", 117, 45, 80, 24, text=256),
     _layer("HunyuanVideo, 720p, 253 frames", 253, 45, 80, 24, text=256),
 )
-PATTERNS = {
+PATTERNS: dict[str, Radial | RadialBlocks] = {
     "radial": Radial(adjacent="half"),
     "radial, whole blocks": RadialBlocks(Radial(adjacent="half")),
 }
@@ -105,11 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help=f"write the figures to {RESULTS.name}/attention-cuda.json")
     asked = parser.parse_args(argv)
     try:
-        figures = {"command": "python -m vgen.bench.attention_cuda --write", "commit": commit()}
-        figures |= bench_attention_cuda()
+        measured = bench_attention_cuda()
     except ResourceError as error:
         print(error, file=sys.stderr)
         return 2
+    figures = {"command": "python -m vgen.bench.attention_cuda --write", "commit": commit()} | measured
     if asked.write:
         RESULTS.mkdir(exist_ok=True)
         with replacing(RESULTS / "attention-cuda.json") as partial:
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.json:
         print(json.dumps(figures))
     else:
-        Console(width=None if sys.stdout.isatty() else 120).print(table(figures["rows"]))
+        Console(width=None if sys.stdout.isatty() else 120).print(table(measured["rows"]))
     return 0
 
 

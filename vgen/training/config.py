@@ -75,7 +75,7 @@ class DiTRecipe:
     weight_decay: float = 0.01
     average: float = 0.998
     num_inference_steps: int = 24
-    guidance_scale: float = 3.0
+    guidance_scale: float = 5.0
 
 
 @dataclass(kw_only=True)

@@ -48,12 +48,14 @@ def save_folder(
 
 
 def forget_origin(folder: Path) -> None:
-    """Takes out of every config the path that it was once loaded from, which is nobody's business."""
+    """Takes out of every config where and how it was once loaded, which is nobody's business; all may read the files."""
     for path in folder.rglob("*.json"):
         content = json.loads(path.read_text())
-        if "_name_or_path" in content:
-            del content["_name_or_path"]
-            path.write_text(json.dumps(content, indent=2) + "\n")
+        told = [key for key in ("_name_or_path", "is_local", "local_files_only") if key in content]
+        if told:
+            path.write_text(json.dumps({k: v for k, v in content.items() if k not in told}, indent=2) + "\n")
+    for path in folder.rglob("*.safetensors"):  # written through temporary files, which are private
+        path.chmod(0o644)
 
 
 def model_card(config: PlaygroundTraining) -> ModelCard:
