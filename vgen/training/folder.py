@@ -48,7 +48,7 @@ def save_folder(
 
 
 def forget_origin(folder: Path) -> None:
-    """Takes out of every config where and how it was once loaded, which is nobody's business; all may read the files."""
+    """Takes out of every config where it was once loaded from, which is nobody's business; all may read the files."""
     for path in folder.rglob("*.json"):
         content = json.loads(path.read_text())
         told = [key for key in ("_name_or_path", "is_local", "local_files_only") if key in content]
