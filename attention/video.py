@@ -78,7 +78,7 @@ class SparseAttention:
         self.pattern, self.executor, self.block = pattern, executor, block
         self.schedule, self.scale, self.bias, self.calls = schedule or Schedule(), scale, bias, calls
         self._dense = Dense()
-        self._tallies: dict[tuple[str, str, str], _Tally] = {}
+        self._tallies: dict[tuple[str, str, str, int], _Tally] = {}
 
     def __call__(
         self,
@@ -101,7 +101,7 @@ class SparseAttention:
         _check_tokens("queries", q_BLNK, query)
         _check_tokens("keys", k_BMNK, key)
         if self.schedule.dense(layer, sigma):
-            self._note("dense", "sdpa", "schedule").add(layer, sigma, query, key, 1.0)
+            self._note("dense", "sdpa", "schedule", layer).add(sigma, query, key, 1.0)
             return self._dense(q_BLNK, k_BMNK, v_BMNK, query=query, key=key, layer=layer)
         chosen = self.pattern.of(layer) if isinstance(self.pattern, PerLayer) else self.pattern
         if not isinstance(chosen, PerHead):
@@ -115,8 +115,11 @@ class SparseAttention:
         return torch.cat(outs, dim=2)[:, :, back.to(q_BLNK.device)]
 
     def explain(self) -> list[Ran]:
-        """What was computed so far, and how; in the order in which it first came up."""
-        return [tally.ran(*names) for names, tally in self._tallies.items()]
+        """What was computed so far, and how: a row for all layers that did the same at the same noise levels."""
+        alike: dict[tuple[str, str, str, tuple[float | None, ...]], list[tuple[int, _Tally]]] = {}
+        for (pattern, executor, reason, layer), tally in self._tallies.items():
+            alike.setdefault((pattern, executor, reason, tuple(tally.sigmas)), []).append((layer, tally))
+        return [_ran(*names, dict(tallies)) for names, tallies in alike.items()]
 
     def effective_density(self) -> float:
         """Share of the work of dense attention that was done, over all calls so far, dense ones included."""
@@ -158,8 +161,8 @@ class SparseAttention:
         )
         choice = choose(self.executor, blocks, task, calls=self.calls)
         out_BLNK = EXECUTORS[choice.executor](q_BLNK, k_BMNK, v_BMNK, blocks, scale=self.scale, bias=bias)
-        self._note(str(pattern), choice.executor, choice.reason).add(
-            layer, sigma, query, key, blocks.density(), pattern if isinstance(pattern, Pattern) else None
+        self._note(str(pattern), choice.executor, choice.reason, layer).add(
+            sigma, query, key, blocks.density(), pattern if isinstance(pattern, Pattern) else None
         )
         return out_BLNK if order.is_raster(query) else out_BLNK[:, _index(order, query, True, device)]
 
@@ -170,15 +173,14 @@ class SparseAttention:
             raise ConfigError(f"attention block of {self.block} tokens over {key.tokens}; possible: 1 to {key.tokens}")
         return self.block
 
-    def _note(self, pattern: str, executor: str, reason: str) -> "_Tally":
-        return self._tallies.setdefault((pattern, executor, reason), _Tally())
+    def _note(self, pattern: str, executor: str, reason: str, layer: int) -> "_Tally":
+        return self._tallies.setdefault((pattern, executor, reason, layer), _Tally())
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Calls that went one way; what they kept is counted when it is asked for."""
+    """Calls of one layer that went one way; what they kept is counted when it is asked for."""
 
-    layers: set[int] = field(default_factory=set)
     sigmas: dict[float | None, None] = field(default_factory=dict)
     calls: int = 0
     pairs: int = 0
@@ -187,41 +189,38 @@ class _Tally:
 
     def add(
         self,
-        layer: int,
         sigma: float | None,
         query: TokenGrid,
         key: TokenGrid,
         density: float,
         pattern: Pattern | None = None,
     ) -> None:
-        self.layers.add(layer)
         self.sigmas[sigma] = None
         self.calls += 1
         self.pairs += query.tokens * key.tokens
         self.computed += density * query.tokens * key.tokens
         self.patterns[pattern, query, key] += 1
 
-    def ran(self, pattern: str, executor: str, reason: str) -> Ran:
-        density = self.computed / self.pairs
-        token_density = 1.0 if pattern == "dense" else None
-        if all(used is not None for used, _, _ in self.patterns):
-            kept = sum(
-                calls * kept_pairs(used, query, key)
-                for (used, query, key), calls in self.patterns.items()
-                if used is not None
-            )
-            token_density = kept / self.pairs
-        return Ran(
-            pattern=pattern,
-            executor=executor,
-            reason=reason,
-            layers=tuple(sorted(self.layers)),
-            sigmas=tuple(self.sigmas),
-            calls=self.calls,
-            token_density=token_density,
-            block_density=density,
-            pairs=self.pairs,
-        )
+
+def _ran(pattern: str, executor: str, reason: str, sigmas: tuple[float | None, ...], tallies: dict[int, _Tally]) -> Ran:
+    """Tallies by layer as one row."""
+    pairs = sum(tally.pairs for tally in tallies.values())
+    kept: float | None = pairs if pattern == "dense" else 0
+    patterns = sum((tally.patterns for tally in tallies.values()), Counter())
+    if pattern != "dense":
+        for (used, query, key), calls in patterns.items():
+            kept = None if kept is None or used is None else kept + calls * kept_pairs(used, query, key)
+    return Ran(
+        pattern=pattern,
+        executor=executor,
+        reason=reason,
+        layers=tuple(sorted(tallies)),
+        sigmas=sigmas,
+        calls=sum(tally.calls for tally in tallies.values()),
+        token_density=None if kept is None else kept / pairs,
+        block_density=sum(tally.computed for tally in tallies.values()) / pairs,
+        pairs=pairs,
+    )
 
 
 def _check_tokens(what: str, x_BLNK: Tensor, grid: TokenGrid) -> None:

@@ -20,7 +20,7 @@ from vgen.attention.executors.tiling import Tiles, tiles_of
 __all__ = ["Gather"]
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_COPIED_BYTES = 1 << 22  # at once and per thread, so that copies are read from the cache
+_COPIED_BYTES = 1 << 21  # at once and per thread, so that copies are read from the cache
 _LOGITS_BYTES = 1 << 25  # at once, in the backward pass
 
 

@@ -11,6 +11,7 @@ Letters here: `X` maps (items and heads that do not share one), `U` query blocks
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -21,8 +22,9 @@ from vgen.attention.blocks import FULL, NONE, PART, BlockMap
 __all__ = ["Tiles", "tiles_of"]
 
 # Costs in pairs of a query and a key, fitted to flash attention on two cores of an EPYC 9005 in fp32, head width 128:
-_ROWS_OF_A_KEY = 14  # reading a key costs as much as so many rows: .90 of the dense rate at 128 rows, .99 at 1024
-_ROWS_OF_A_COPY = 6  # and copying it, with its value, to where its tile is put together
+_PACES = {768: 1.0, 192: 1.05, 0: 1.14}  # time of a row over that in dense attention, in tiles of so many rows and more
+_ROWS_OF_A_KEY = 4  # reading a key takes as long as so many rows
+_ROWS_OF_A_COPY = 5  # and copying it, with its value, to where its tile is put together
 _SHARE_OF_A_MASK = 0.06  # of the work under it
 _PAIRS_OF_A_TILE = 8000  # one more call of the kernel
 _PAIRS_OF_A_MERGED_ROW = 60
@@ -140,7 +142,8 @@ class _Layer:
 
     def cost(self, sharing: int) -> float:
         keys_XT = self.keys_XT().double()
-        rows_XT = self.rows_T * (1 + _SHARE_OF_A_MASK * self.masked_XT)
+        pace_T = torch.tensor([next(pace for rows, pace in _PACES.items() if row >= rows) for row in self.rows_T])
+        rows_XT = self.rows_T * (pace_T + _SHARE_OF_A_MASK * self.masked_XT)
         rows_XT = rows_XT + _ROWS_OF_A_KEY + _ROWS_OF_A_COPY * ~self.runs_XT()
         merging = _PAIRS_OF_A_MERGED_ROW * float((self.rows_T * (keys_XT > 0)).sum()) if self.merged else 0.0
         return (float((keys_XT * rows_XT).sum()) + merging) * sharing + _PAIRS_OF_A_TILE * int(keys_XT.count_nonzero())
@@ -189,13 +192,14 @@ def _candidates(blocks: BlockMap) -> Iterator[list[_Layer]]:
     while groups[-1] < count and 2 * groups[-1] <= most:
         groups.append(2 * groups[-1])
     yield from ([layer] for _, layer in _narrow(blocks, some_XUV, full_XUV, groups, merged=False))
-    for group in (group for group in groups if group > 1 and group * size >= _WIDE_ROWS):
+    fast = ceil(max(_PACES) / size)
+    for group in (group for group in {*groups, fast} if group > 1 and _WIDE_ROWS / size <= group <= most):
         wide_XTV = _grouped(full_XUV, group, True).all(2)
         wide_XTV &= ((wide_XTV * torch.tensor(blocks.key_edges).diff()).sum(-1) >= _WIDE_KEYS)[..., None]
         wide = _Layer.of(blocks, group, wide_XTV, wide_XTV, merged=False)
         rest_XUV = some_XUV & ~wide_XTV.repeat_interleave(group, dim=1)[:, :count]
         for narrower, layer in _narrow(blocks, rest_XUV, full_XUV, groups, merged=True):
-            if narrower < group:
+            if narrower < group and group % narrower == 0:
                 yield [wide, layer]
 
 

@@ -18,7 +18,7 @@ from vgen.errors import InputError, ModelError
 from vgen.models.card import card_for
 from vgen.models.dit import VideoDiT
 from vgen.playground.caption import parse
-from vgen.playground.scene import FRAMES, sample_scene
+from vgen.playground.scene import COLOURS, FRAMES, sample_scene
 from vgen.training.dit import build_dit, draw_windows, flow_loss, train_dit
 from vgen.training.latents import CachedLatents, cache_latents, read_latents
 from vgen.training.loop import Plan, TrainingRecord
@@ -215,7 +215,7 @@ def test_windows_start_at_latent_0_or_later_as_asked(trained: Trained) -> None:
     ramp_BCTHW = torch.arange(frames).view(1, 1, frames, 1, 1).expand(2, 16, frames, 1, 1).half()
     seeds = read_latents(trained.config, folder=trained.folder, cache=trained.work / "latents", split="train").seeds[:2]
     latents, recipe = CachedLatents(ramp_BCTHW, seeds), trained.config.dit
-    starts, empty, index = [], 0, 0
+    starts, empty, colourless, index = [], 0, 0, 0
     for _ in range(40):
         window, index = draw_windows(latents, index, recipe, mid_clip=0.5, seed=0)
         first = window.x0_BCTHW[:, 0, 0, 0, 0]
@@ -224,10 +224,11 @@ def test_windows_start_at_latent_0_or_later_as_asked(trained: Trained) -> None:
         assert window.from_start == (first == 0).tolist()
         starts += first.int().tolist()
         empty += window.prompts.count("")
+        colourless += sum(bool(prompt) and not {*prompt.split()} & {*COLOURS} for prompt in window.prompts)
     assert index == 320
     assert set(starts) == set(range(frames - 9 + 1))
     assert 0.4 < starts.count(0) / 320 < 0.6
-    assert 0.04 < empty / 320 < 0.17
+    assert 0.04 < empty / 320 < 0.17 and 0.09 < colourless / 320 < 0.22
     only, _ = draw_windows(latents, 0, recipe, mid_clip=0.0, seed=0)
     assert all(only.from_start)
 

@@ -139,11 +139,12 @@ def _announce(pipeline: "VideoPipeline", runs: "list[Run]") -> None:
     run = runs[0]
     job = run.job
     guidance = f", guidance {job.guidance_scale:g}" if job.guidance_scale > 1 else ""
+    attention = "" if job.attention.pattern == "dense" else f", attention {job.attention.pattern}"
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
     say(
         f"{pipeline.model.card.name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
         f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampler}, {job.table.num_steps} steps"
-        f"{guidance}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
+        f"{guidance}{attention}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
     )
 
 

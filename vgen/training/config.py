@@ -69,6 +69,7 @@ class DiTRecipe:
     mid_clip_causal: float = 0.8  # and in block-causal ones, whose sampler slides; half of all windows together
     shift: float = 3.0
     dropout: float = 0.1  # share of empty prompts
+    colour_dropout: float = 0.15  # share without colours: an event is learnt apart from what colour it was seen in
     batch: int = 16
     lr: float = 1e-3
     matrix_lr: float = 0.01

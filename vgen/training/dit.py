@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from vgen.models.dit import VideoDiT
 from vgen.playground.caption import VOCABULARY, caption, num_variants
-from vgen.playground.scene import sample_scene
+from vgen.playground.scene import COLOURS, sample_scene
 from vgen.training.config import DiTRecipe, PlaygroundTraining, recipe_digest
 from vgen.training.folder import save_folder
 from vgen.training.latents import CachedLatents, read_latents
@@ -135,10 +135,15 @@ def draw_windows(
         scene = sample_scene(latents.seeds[clip])
         variant = int(torch.randint(num_variants(scene), (), generator=generator))
         clips.append(latents.x0_BCTHW[clip, :, start : start + recipe.window])
-        prompts.append("" if drop < recipe.dropout else caption(scene, variant))
+        prompt = "" if drop < recipe.dropout else caption(scene, variant)
+        prompts.append(_without_colours(prompt) if drop < recipe.dropout + recipe.colour_dropout else prompt)
         from_start.append(start == 0)
     window = Window(x0_BCTHW=torch.stack(clips).float(), prompts=prompts, from_start=from_start)
     return window, index + recipe.batch
+
+
+def _without_colours(prompt: str) -> str:
+    return " ".join(word for word in prompt.split() if word not in COLOURS)
 
 
 def flow_loss(
