@@ -14,7 +14,7 @@ from vgen.attention.dense import Dense
 from vgen.attention.executors import EXECUTORS, choose
 from vgen.attention.executors.base import Task
 from vgen.attention.order import TokenOrder
-from vgen.attention.pattern import AdaptivePattern, AnyPattern, Pattern
+from vgen.attention.pattern import AdaptivePattern, AnyPattern, Full, Pattern
 from vgen.attention.planning import order_of, plan
 from vgen.attention.schedule import Schedule
 from vgen.errors import ConfigError, InputError
@@ -23,6 +23,7 @@ from vgen.shapes import TokenGrid
 __all__ = ["Ran", "SparseAttention"]
 
 BLOCK = 128  # tokens; what the fastest kernels of CPUs and GPUs take
+GRIDS_KEPT = 64  # of a layer, before what it kept is counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class SparseAttention:
         block: tokens per block; 128, or the whole sequence where that is shorter, where None.
         schedule: where attention stays dense.
         scale: of the logits, as `entropy_scale` gives it; 1/sqrt(K) where None.
-        bias: added to the logits by pairs of frames. Dense calls of the schedule go without, and at the usual scale.
+        bias: added to the logits by pairs of frames, in dense calls of the schedule too; those are at the usual scale.
         calls: how often a plan will be used, as far as known: compiling must pay for itself.
     """
 
@@ -101,16 +102,18 @@ class SparseAttention:
         _check_tokens("queries", q_BLNK, query)
         _check_tokens("keys", k_BMNK, key)
         if self.schedule.dense(layer, sigma):
+            if self.bias is not None:
+                return self._one(Full(), q_BLNK, k_BMNK, v_BMNK, query, key, layer, sigma, scale=None)
             self._note("dense", "sdpa", "schedule", layer).add(sigma, query, key, 1.0)
             return self._dense(q_BLNK, k_BMNK, v_BMNK, query=query, key=key, layer=layer)
         chosen = self.pattern.of(layer) if isinstance(self.pattern, PerLayer) else self.pattern
         if not isinstance(chosen, PerHead):
-            return self._one(chosen, q_BLNK, k_BMNK, v_BMNK, query, key, layer, sigma)
+            return self._one(chosen, q_BLNK, k_BMNK, v_BMNK, query, key, layer, sigma, scale=self.scale)
         groups = chosen.groups(q_BLNK.shape[2])
-        outs = [
-            self._one(pattern, q_BLNK[:, :, heads], k_BMNK[:, :, heads], v_BMNK[:, :, heads], query, key, layer, sigma)
-            for pattern, heads in groups.items()
-        ]
+        outs = []
+        for pattern, heads in groups.items():
+            q, k, v = (x[:, :, heads] for x in (q_BLNK, k_BMNK, v_BMNK))
+            outs.append(self._one(pattern, q, k, v, query, key, layer, sigma, scale=self.scale))
         back = torch.argsort(torch.tensor([head for heads in groups.values() for head in heads]))
         return torch.cat(outs, dim=2)[:, :, back.to(q_BLNK.device)]
 
@@ -137,6 +140,8 @@ class SparseAttention:
         key: TokenGrid,
         layer: int,
         sigma: float | None,
+        *,
+        scale: float | None,
     ) -> Tensor:
         """One pattern for all heads given."""
         block, device = self._block(key), q_BLNK.device
@@ -160,8 +165,9 @@ class SparseAttention:
             bias=bias is not None,
         )
         choice = choose(self.executor, blocks, task, calls=self.calls)
-        out_BLNK = EXECUTORS[choice.executor](q_BLNK, k_BMNK, v_BMNK, blocks, scale=self.scale, bias=bias)
-        self._note(str(pattern), choice.executor, choice.reason, layer).add(
+        out_BLNK = EXECUTORS[choice.executor](q_BLNK, k_BMNK, v_BMNK, blocks, scale=scale, bias=bias)
+        name = "dense" if pattern == Full() else str(pattern)
+        self._note(name, choice.executor, choice.reason, layer).add(
             sigma, query, key, blocks.density(), pattern if isinstance(pattern, Pattern) else None
         )
         return out_BLNK if order.is_raster(query) else out_BLNK[:, _index(order, query, True, device)]
@@ -179,12 +185,16 @@ class SparseAttention:
 
 @dataclass(slots=True)
 class _Tally:
-    """Calls of one layer that went one way; what they kept is counted when it is asked for."""
+    """Calls of one layer that went one way; what they kept is counted late, and before there is much to remember.
+
+    A rollout without end brings new grids without end.
+    """
 
     sigmas: dict[float | None, None] = field(default_factory=dict)
     calls: int = 0
     pairs: int = 0
     computed: float = 0.0
+    counted: int | None = 0  # pairs kept in calls that are forgotten; None once a pattern chose by the data
     patterns: Counter[tuple[Pattern | None, TokenGrid, TokenGrid]] = field(default_factory=Counter)
 
     def add(
@@ -200,16 +210,23 @@ class _Tally:
         self.pairs += query.tokens * key.tokens
         self.computed += density * query.tokens * key.tokens
         self.patterns[pattern, query, key] += 1
+        if len(self.patterns) >= GRIDS_KEPT:
+            self.counted = self.kept()
+            self.patterns.clear()
+
+    def kept(self) -> int | None:
+        """Pairs of tokens that were kept; None where that was not counted."""
+        kept = self.counted
+        for (used, query, key), calls in self.patterns.items():
+            kept = None if kept is None or used is None else kept + calls * kept_pairs(used, query, key)
+        return kept
 
 
 def _ran(pattern: str, executor: str, reason: str, sigmas: tuple[float | None, ...], tallies: dict[int, _Tally]) -> Ran:
     """Tallies by layer as one row."""
     pairs = sum(tally.pairs for tally in tallies.values())
-    kept: float | None = pairs if pattern == "dense" else 0
-    patterns = sum((tally.patterns for tally in tallies.values()), Counter())
-    if pattern != "dense":
-        for (used, query, key), calls in patterns.items():
-            kept = None if kept is None or used is None else kept + calls * kept_pairs(used, query, key)
+    kept = [pairs] if pattern == "dense" else [tally.kept() for tally in tallies.values()]
+    counted = [some for some in kept if some is not None]
     return Ran(
         pattern=pattern,
         executor=executor,
@@ -217,7 +234,7 @@ def _ran(pattern: str, executor: str, reason: str, sigmas: tuple[float | None, .
         layers=tuple(sorted(tallies)),
         sigmas=sigmas,
         calls=sum(tally.calls for tally in tallies.values()),
-        token_density=None if kept is None else kept / pairs,
+        token_density=sum(counted) / pairs if len(counted) == len(kept) else None,
         block_density=sum(tally.computed for tally in tallies.values()) / pairs,
         pairs=pairs,
     )

@@ -4,48 +4,98 @@ One formula covers the family. Blocks of latent frames, S noise levels, lag a: a
 S - clip(k - a i, 0, S). a = 0 is ordinary diffusion, a = S strict autoregression, between them lie the rolling and
 forcing methods. A sampler is a row of a table over five axes:
 
-    schedule.py   FrameSchedule   which frames a step shows and how far each falls (`Pyramid`)
-    context.py    ContextPolicy   which finished frames stay visible
-    noise.py      NoisePolicy     where the noise comes from, keyed and never global
-    solver.py     Solver          from one level to the next (`Euler`, `Renoise`; multistep.py: `Multistep`)
-    prompts       the text each frame sees (one for all, so far)
+    FrameSchedule   which frames a step shows and how far each falls: `Pyramid`, which is the formula, and the few that
+                    are not: `Queue`, `Capped`, `Trapezoid`, `Repeated` (a file each; steps.py says what they yield)
+    ContextPolicy   which finished frames stay visible, in which form (context.py), at which position (positions.py)
+    NoisePolicy     where the noise comes from, keyed and never global (noise.py, frequency.py)
+    Solver          from one level to the next (solver.py, multistep.py)
+    PromptSchedule  the prompt that each frame sees (prompts.py)
 
-`Rollout` runs them over a `Denoiser`. Nothing here knows a model or an attention kernel.
+`Rollout` runs them over a `Denoiser`; guidance.py and windows.py make denoisers out of denoisers. fopp.py is the draw
+of levels that models are trained with for the family. Nothing here knows a model or an attention kernel.
 """
 
 if __name__ != "vgen.samplers":
     raise ImportError("import this package as `vgen.samplers`; a top-level `samplers` may be somebody else's module")
 
+from vgen.samplers.capped import Capped
 from vgen.samplers.context import SinkWindow
-from vgen.samplers.guidance import Branches, BranchTexts, Guided
+from vgen.samplers.frequency import CoherentTail, FreeInitNoise, LowPass, mix
+from vgen.samplers.guidance import Branches, Guided
 from vgen.samplers.multistep import Multistep
-from vgen.samplers.noise import GivenNoise, IndependentNoise, NoiseSource
-from vgen.samplers.protocols import Context, Denoiser, FrameSchedule, NoisePolicy, Solver
+from vgen.samplers.noise import (
+    FixedNoise,
+    GivenNoise,
+    IndependentNoise,
+    NoiseSource,
+    ProgressiveNoise,
+    RescheduledNoise,
+)
+from vgen.samplers.positions import AbsolutePositions, CachePositions, SinkPositions
+from vgen.samplers.prompts import BlendedTimeline, Cue, Timeline
+from vgen.samplers.protocols import (
+    Context,
+    ContextPolicy,
+    Denoiser,
+    FrameSchedule,
+    NoisePolicy,
+    PositionScheme,
+    PromptSchedule,
+    Solver,
+)
+from vgen.samplers.pyramid import Pyramid
+from vgen.samplers.queue import Queue
+from vgen.samplers.repeated import Repeated
 from vgen.samplers.rollout import Progress, Rollout, RolloutState
-from vgen.samplers.schedule import Pyramid, Step
 from vgen.samplers.sigmas import SigmaTable
 from vgen.samplers.solver import Euler, Renoise
+from vgen.samplers.steps import Lift, Move, Step
+from vgen.samplers.trapezoid import Trapezoid
+from vgen.samplers.windows import CoupledWindows, Windowed
 
 __all__ = [
-    "BranchTexts",
+    "AbsolutePositions",
+    "BlendedTimeline",
     "Branches",
+    "CachePositions",
+    "Capped",
+    "CoherentTail",
     "Context",
+    "ContextPolicy",
+    "CoupledWindows",
+    "Cue",
     "Denoiser",
     "Euler",
+    "FixedNoise",
     "FrameSchedule",
+    "FreeInitNoise",
     "GivenNoise",
     "Guided",
     "IndependentNoise",
+    "Lift",
+    "LowPass",
+    "Move",
     "Multistep",
     "NoisePolicy",
     "NoiseSource",
+    "PositionScheme",
     "Progress",
+    "ProgressiveNoise",
+    "PromptSchedule",
     "Pyramid",
+    "Queue",
     "Renoise",
+    "Repeated",
+    "RescheduledNoise",
     "Rollout",
     "RolloutState",
     "SigmaTable",
+    "SinkPositions",
     "SinkWindow",
     "Solver",
     "Step",
+    "Timeline",
+    "Trapezoid",
+    "Windowed",
+    "mix",
 ]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vgen.samplers.protocols import FrameSchedule, NoisePolicy
-from vgen.samplers.schedule import Pyramid, Step
 from vgen.samplers.sigmas import SigmaTable
 from vgen.samplers.solver import updated
+from vgen.samplers.steps import Step
 
 __all__ = ["Multistep"]
 
@@ -53,7 +53,7 @@ class Multistep:
     lower_order_final: bool = True
 
     def refusal(self, schedule: FrameSchedule) -> str | None:
-        if isinstance(schedule, Pyramid) and schedule.lag in (0, schedule.num_steps):
+        if schedule.uniform:
             return None
         return "a multistep solver needs all frames of a step at one level: lag 0 or lag = num_steps"
 
@@ -66,7 +66,8 @@ class Multistep:
         noise: NoisePolicy,
         history: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        level, to = max(step.level_from), max(step.level_to)
+        moves = [(at, to) for at, to in zip(step.level_from, step.level_to, strict=True) if at != to]
+        level, to = moves[0]  # the same for all: the schedule is uniform
         past = self._past(history, step)
         x_corrected = x_BCTHW if not past else self._correct(past, x0_BCTHW, history, table, level)
         predictions = [x0_BCTHW, *[p for p, _ in past]][: self.order]

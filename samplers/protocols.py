@@ -1,16 +1,24 @@
 """What samplers ask of others: a denoiser, its memory, and the five axes."""
 
-from collections.abc import Container, Iterator, Mapping
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from vgen.samplers.schedule import Step
+from vgen.samplers.prompts import Cue
 from vgen.samplers.sigmas import SigmaTable
+from vgen.samplers.steps import Move, Step
 
-__all__ = ["Context", "ContextPolicy", "Denoiser", "FrameSchedule", "NoisePolicy", "Solver", "Text"]
-
-Text: TypeAlias = Any  # what a prompt became inside the model; opaque here
+__all__ = [
+    "Context",
+    "ContextPolicy",
+    "Denoiser",
+    "FrameSchedule",
+    "NoisePolicy",
+    "PositionScheme",
+    "PromptSchedule",
+    "Solver",
+]
 
 C_contra = TypeVar("C_contra", contravariant=True)
 
@@ -26,14 +34,6 @@ class Context(Protocol):
         """Forget these absolute latent frames."""
         ...
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything as tensors."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
-        ...
-
 
 class Denoiser(Protocol[C_contra]):
     """Predicts the clean latent. Adapters turn a model's velocity into it."""
@@ -43,8 +43,8 @@ class Denoiser(Protocol[C_contra]):
         x_BCTHW: Tensor,
         sigma_BT: Tensor,
         *,
-        frames_T: Tensor,
-        text: Text,
+        frames: tuple[int, ...],
+        cues: tuple[Cue, ...],
         context: C_contra | None,
         label_BT: Tensor | None = None,
     ) -> Tensor:
@@ -53,47 +53,99 @@ class Denoiser(Protocol[C_contra]):
         Args:
             x_BCTHW: noisy latents, fp32.
             sigma_BT: how noisy each frame is; 1 is pure noise.
-            frames_T: absolute latent index of each frame, on the CPU.
-            text: the prompt as the model wants it.
+            frames: absolute latent index of each frame, rising; with gaps behind a sink, below 0 before the clip.
+            cues: which prompt each frame sees.
             context: committed frames that the given ones see.
             label_BT: the sigma that the model is told; `sigma_BT` where None.
         """
         ...
 
-    def commit(self, x0_BCTHW: Tensor, *, frames_T: Tensor, text: Text, context: C_contra) -> None:
-        """Write clean frames to the context, once."""
+    def commit(
+        self,
+        x0_BCTHW: Tensor,
+        *,
+        frames: tuple[int, ...],
+        cues: tuple[Cue, ...],
+        context: C_contra,
+        label: float = 0.0,
+    ) -> None:
+        """Write clean frames to the context, once; `label` is the sigma that the model is told of them."""
         ...
 
 
 class FrameSchedule(Protocol):
     """Axis 1: which frames a step shows, and how far each falls."""
 
-    def steps(self, frames: int | None, *, known: int = 0) -> Iterator[Step]:
-        """The steps for `frames` latent frames (None: without end), of which the first `known` are clean already."""
+    @property
+    def num_steps(self) -> int:
+        """S, noise levels."""
+        ...
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all frames that a step changes are at one level."""
+        ...
+
+    @property
+    def looks_back(self) -> int:
+        """Finished frames that later steps still show."""
+        ...
+
+    def in_flight(self, frames: int | None) -> int:
+        """The most frames of a clip of `frames` that a step shows."""
+        ...
+
+    def steps(self, frames: int | None, *, known: int = 0) -> Iterator[Move]:
+        """The moves for `frames` latent frames (None: without end), of which the first `known` are clean already."""
         ...
 
     def total(self, frames: int, *, known: int = 0) -> int:
-        """How many steps `steps` yields."""
+        """How many moves `steps` yields."""
         ...
 
 
 class ContextPolicy(Protocol):
-    """Axis 2: which committed frames stay visible."""
+    """Axis 2: which finished frames stay visible, and how. `SinkWindow` says what the names mean."""
 
-    def expired(self, stop: int) -> Container[int]:
-        """The frames that a step whose last frame is `stop - 1` may no longer see."""
+    @property
+    def memory(self) -> str: ...
+    @property
+    def noise(self) -> float: ...
+    @property
+    def label(self) -> float: ...
+    @property
+    def on_prompt(self) -> str: ...
+    @property
+    def sink(self) -> int: ...
+    @property
+    def retained(self) -> int: ...
+    @property
+    def block(self) -> int: ...
+    def visible(self, start: int, stop: int, since: int = 0) -> tuple[int, ...]: ...
+    def expired(self, stop: int, since: int = 0) -> Container[int]: ...
+
+
+class PositionScheme(Protocol):
+    """Where in time the model takes the visible frames to stand; asked for by a context policy, filled by a model."""
+
+    def __call__(self, visible: tuple[int, ...]) -> tuple[int, ...]:
+        """Rotary position of each visible frame, context and shown ones, in rising order of frames."""
         ...
 
 
 class NoisePolicy(Protocol):
     """Axis 3: the noise of each frame, [C, H, W], fp32 on the CPU."""
 
-    def initial(self, frame: int, shape: tuple[int, int, int]) -> Tensor:
-        """The noise a frame starts from."""
+    def initial(self, frame: int, shape: tuple[int, int, int], before: Tensor | None) -> Tensor:
+        """The noise a frame starts from; `before` is the present latent of the frame before, if it has one."""
         ...
 
     def fresh(self, frame: int, step: int, shape: tuple[int, int, int]) -> Tensor:
         """New noise for a solver that adds some."""
+        ...
+
+    def again(self, x0_CTHW: Tensor, frames: range, step: int) -> Tensor:
+        """Noise [C, T, H, W] for clean frames that a schedule lifts back to noise."""
         ...
 
 
@@ -114,4 +166,16 @@ class Solver(Protocol):
         history: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The latents at `step.level_to`, and the history for the next step (plain tensors, part of the state)."""
+        ...
+
+
+class PromptSchedule(Protocol):
+    """Axis 5: the prompt that each frame sees."""
+
+    def cues(self, frames: Sequence[int], done: float) -> tuple[Cue, ...]:
+        """A cue for each frame, after a share `done` of the steps that they take."""
+        ...
+
+    def since(self, frame: int) -> int:
+        """First latent frame of the prompt that this frame sees."""
         ...

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vgen.samplers.protocols import FrameSchedule, NoisePolicy
-from vgen.samplers.schedule import Step
 from vgen.samplers.sigmas import SigmaTable
+from vgen.samplers.steps import Step
 
 __all__ = ["Euler", "Renoise", "per_frame", "updated"]
 

@@ -76,13 +76,14 @@ def tiny_transformer(seed: int = 0, **config: int) -> WanTransformer3DModel:
     return WanTransformer3DModel(**(base | config)).eval()
 
 
-def tiny_folder(folder: Path, *, layout: str, card: bool = True) -> Path:
+def tiny_folder(folder: Path, *, layout: str, card: bool = True, trainings: str = "full, causal") -> Path:
     """Writes one folder.
 
     Args:
         folder: where.
         layout: `wan2.1` (UniPC, text only), `wan2.2` (TI2V, residual VAE, UniPC) or `playground` (TI2V, Euler).
         card: write `vgen.yaml` too.
+        trainings: what the card says that it was trained for.
     """
     torch.manual_seed(0)
     text = UMT5EncoderModel(
@@ -106,7 +107,8 @@ def tiny_folder(folder: Path, *, layout: str, card: bool = True) -> Path:
     _rename(folder / "model_index.json", "tokenizer", ["transformers", "PreTrainedTokenizerFast"])
     _rename(folder / "tokenizer" / "tokenizer_config.json", "tokenizer_class", "PreTrainedTokenizerFast")
     if card:
-        (folder / "vgen.yaml").write_text(CARD.format(image="none" if layout == "wan2.1" else "first_latent"))
+        text = CARD.format(image="none" if layout == "wan2.1" else "first_latent")
+        (folder / "vgen.yaml").write_text(text.replace("[full, causal]", f"[{trainings}]"))
     return folder
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from vgen import config, images
 from vgen.config import GenerateConfig, flat, keys_of, merge, parse_assignments, read_config, sampler_presets
 from vgen.errors import ConfigError
+from vgen.models.card import TRAININGS
 
 
 def test_later_layers_win_and_what_was_said_is_kept() -> None:
@@ -48,8 +49,10 @@ def test_text_is_taken_as_it_stands(text: str) -> None:
         ({"request.fit": "croop"}, "did you mean 'crop'"),
         ({"run.dtype": "bf16"}, "did you mean 'bfloat16'"),
         ({"sampler.name": "casual"}, "did you mean 'causal'"),
-        ({"sampler.lag": "often"}, "a number of steps or 'num_steps'"),
-        ({"sampler.lag": -1}, "at least 0"),
+        ({"sampler.lag": "often"}, "possible: 0 to 1000 steps, or num_steps, window"),
+        ({"sampler.lag": -1}, "possible: 0 to 1000 steps"),
+        ({"sampler.window": "wide"}, "possible: 1 to 100000 latent frames, or block, third"),
+        ({"sampler.caps": 3}, "takes list"),
         ({"attention.executor": "flux"}, "did you mean .flex"),
         ({"request.seconds": 1.0, "request.num_frames": 9}, "give one of them"),
     ],
@@ -111,4 +114,6 @@ def test_every_preset_is_valid() -> None:
     presets = sampler_presets()
     assert {"full", "causal"} <= set(presets)
     for name, values in presets.items():
-        merge(("preset", values | {"sampler.name": name}))
+        assert values.pop("sampler.needs") in TRAININGS
+        merged, _ = merge(("preset", values | {"sampler.name": name}))
+        assert all(getattr(merged.sampler, key.partition(".")[2]) == value for key, value in values.items())

@@ -63,16 +63,16 @@ def test_seconds_become_frames_at_the_clips_rate(pipeline: VideoPipeline) -> Non
 
 def by_hand(dit: VideoDiT, run: Run, text: torch.Tensor) -> torch.Tensor:
     """A causal rollout without any cache: clean prefix and noisy block through one block-causal pass per step."""
-    job = run.job
+    job, table, block = run.job, run.job.sampling.table, run.job.sampling.values["block"]
     noise = NoiseSource(job.seed)
     clean = torch.empty(1, 16, 0, job.height // 8, job.width // 8)
-    for first in range(0, job.frames, job.schedule.block):
-        frames = range(first, first + job.schedule.block)
+    for first in range(0, job.frames, block):
+        frames = range(first, first + block)
         x = torch.stack([noise.draw("initial", f, 0, (16, *clean.shape[3:])) for f in frames], dim=1)[None]
-        for level in range(job.table.num_steps, 0, -1):
-            sigma, to = job.table.sigmas[level], job.table.sigmas[level - 1]
+        for level in range(table.num_steps, 0, -1):
+            sigma, to = table.sigmas[level], table.sigmas[level - 1]
             levels = torch.tensor([[0.0] * first + [sigma] * len(frames)], dtype=torch.float64)
-            v = dit(torch.cat((clean, x), dim=2), levels, text, causal_block=job.schedule.block)[:, :, first:]
+            v = dit(torch.cat((clean, x), dim=2), levels, text, causal_block=block)[:, :, first:]
             x = x + (to - sigma) * v
         clean = torch.cat((clean, x), dim=2)
     return clean
@@ -98,11 +98,12 @@ def test_memory_of_a_causal_run_does_not_grow_with_its_length(pipeline: VideoPip
     held = set()
     for _ in rollout.run(rollout.start(context)):
         held.add(sum(tensor.numel() for key, tensor in context.state_dict().items() if key != "frame_of_slot"))
-    assert len(held - {0}) == 1 and len(context.frames) <= run.job.policy.capacity  # type: ignore[union-attr]
+    policy = run.job.sampling.policy
+    assert policy is not None and len(held - {0}) == 1 and len(context.frames) <= policy.capacity
 
 
 def test_stream_yields_chunks_as_they_are_finished_and_can_be_left(pipeline: VideoPipeline) -> None:
-    stream = pipeline.stream("a red ball", seconds=100.0, seed=3)
+    stream = pipeline.stream("a red ball", seconds=100.0, seed=3, sampler="causal")
     chunks = [next(stream) for _ in range(3)]
     stream.close()
     assert [len(chunk) for chunk in chunks] == [1, 4, 4]
@@ -114,7 +115,8 @@ def test_stream_yields_chunks_as_they_are_finished_and_can_be_left(pipeline: Vid
 def test_an_image_becomes_the_first_latent(pipeline: VideoPipeline, sampler: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
     run = start(pipeline, image, **{"sampler.name": sampler})
-    assert torch.equal(latents_of(run)[0, :, :1], run._first_latent(image))
+    known_CTHW = run._known_latents()
+    assert known_CTHW is not None and torch.equal(latents_of(run)[0, :, :1], known_CTHW)
 
 
 def test_an_image_sets_the_size_at_the_models_area(pipeline: VideoPipeline) -> None:
@@ -148,7 +150,7 @@ def test_guidance_of_one_needs_no_second_branch_and_more_changes_the_clip(pipeli
         (
             {"sampler.name": "causal", "sampler.window": 1, "sampler.block": 2},
             ConfigError,
-            "smaller than the 2 latent frames that a step shows",
+            "smaller than a block of 2|smaller than the 2 latent frames that a step shows",
         ),
         (
             {"sampler.name": "causal", "sampler.lag": 1, "num_frames": 33},
@@ -160,10 +162,10 @@ def test_guidance_of_one_needs_no_second_branch_and_more_changes_the_clip(pipeli
         ({"negative_prompt": "a " * 40, "guidance_scale": 3.0}, InputError, "the negative prompt is 41 tokens long"),
         ({"run.dtype": "bfloat16"}, ConfigError, "was loaded with torch.float32"),
         ({"model.id": "another"}, ConfigError, "asked for another"),
-        ({"sampler.window": 3}, ConfigError, "no meaning where all frames fall together"),
-        ({"sampler.lag": 5}, ConfigError, "at most the number of steps, 4"),
+        ({"sampler.window": 3}, ConfigError, r"sampler\.window means nothing to sampler 'full' as it is set; it uses"),
+        ({"sampler.lag": 5}, ConfigError, "0 to the number of steps, 4, got 5"),
         (
-            {"sampler.lag": 2, "sampler.solver": "multistep", "sampler.window": 3},
+            {"sampler.lag": 2, "sampler.solver": "multistep", "sampler.window": 3, "sampler.force": True},
             ConfigError,
             "solver 'multistep' cannot run",
         ),
@@ -190,9 +192,9 @@ def test_an_untrained_sampler_is_refused_unless_forced(
     card = folder / "vgen.yaml"
     card.write_text(card.read_text().replace("[full, causal]", "[full]"))
     other = VideoPipeline.from_pretrained(folder)
-    with pytest.raises(ModelError, match=r"not trained for sampler 'causal'; possible: full"):
+    with pytest.raises(ModelError, match=r"not trained for sampler 'causal'; possible: fifo, freeinit, freenoise"):
         start(other, **{"sampler.name": "causal"})
-    with pytest.raises(ModelError, match="not trained for sampler 'causal'"):
+    with pytest.raises(ModelError, match="not trained for sampler 'full' with lag num_steps"):
         start(other, **{"sampler.lag": "num_steps"})
     forced = start(other, **{"sampler.name": "causal", "sampler.force": True}).job
     assert other.start(*merge(("record", forced.resolved()))).job.resolved() == forced.resolved()

@@ -1,15 +1,20 @@
-"""From `--attention` to what runs, and into the record."""
+"""From `--attention`, and what samplers ask for on top, to what runs, and into the record."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
+from tests.attention.oracle import draw_qkv, oracle
 from tests.folders import tiny_folder
+from vgen.attention import Dense, Full, SparseAttention, VideoAttention, Window, WindowFusion
 from vgen.config import AttentionConfig, attention_presets, merge
 from vgen.errors import ConfigError
 from vgen.pipeline import VideoPipeline
-from vgen.sparsity import resolve_attention
+from vgen.shapes import TokenGrid
+from vgen.sparsity import record_rows, resolve_attention
 
 SIGMAS = tuple(1 - step / 10 for step in range(10))
 
@@ -86,3 +91,53 @@ def test_a_yaml_of_one_pattern(tmp_path: Path) -> None:
     path.write_text("name: radial\ndecay: 0.3\nblock: 64\n")
     config, _ = merge(("file", read_config(path, group="attention")))
     assert (config.attention.name, config.attention.block, config.attention.knobs) == ("radial", 64, {"decay": 0.3})
+
+
+GRID = TokenGrid(frames=tuple(range(5)), height=2, width=3)
+
+
+def attended(attention: VideoAttention, sigma: float = 0.5) -> Tensor:
+    return attention(*draw_qkv(GRID, GRID), query=GRID, key=GRID, layer=0, sigma=sigma)
+
+
+def test_nothing_asked_on_top_is_what_was_settled() -> None:
+    assert isinstance(resolved(name="dense")[0].build(1), Dense)
+    assert isinstance(resolved(name="window", knobs={"frames": 1})[0].build(1), SparseAttention)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 0.5])
+@pytest.mark.parametrize(
+    "values", [{"name": "dense"}, {"name": "window", "knobs": {"frames": 1}, "dense_first_steps": 1}]
+)
+def test_a_decay_counts_in_every_call_and_is_in_the_record(values: dict[str, Any], sigma: float) -> None:
+    """Also in the steps that a pattern leaves dense."""
+    attention = resolved(**values)[0].build(1, decay=0.4)
+    out = attended(attention, sigma)
+    near = values["name"] == "window" and sigma == 0.5
+    table_TS = -0.4 * (torch.arange(5)[:, None] - torch.arange(5)).abs().float()
+    pattern = Window(frames=1) if near else Full()
+    wanted, _ = oracle(pattern, GRID, GRID, *draw_qkv(GRID, GRID), bias_TS=table_TS)
+    torch.testing.assert_close(out.double(), wanted, rtol=0, atol=2e-6)
+    (row,) = record_rows(attention, SIGMAS)
+    assert row["bias"] == "TemporalDecay(rate=0.4)" and row["pattern"].startswith("Window" if near else "dense")
+    assert (row["token_density"] < 1) == near
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.4])
+def test_fused_windows_are_outermost_and_in_the_record(decay: float) -> None:
+    settings = resolved(name="dense")[0]
+    attention = settings.build(1, decay=decay, fusion=(3, 2))
+    fused = WindowFusion(inner=settings.build(1, decay=decay), window=3, stride=2)
+    assert torch.equal(attended(attention), attended(fused))
+    assert not torch.allclose(attended(attention), attended(fused.inner))
+    (row,) = record_rows(attention, SIGMAS)
+    assert row["fusion"] == {"window": 3, "stride": 2} and row["pattern"] == "dense" and ("bias" in row) == bool(decay)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [({"decay": -0.1}, "rate=-0.1"), ({"fusion": (2, 3)}, "stride=3 .* 1 to 2"), ({"fusion": (0, 1)}, "window=0")],
+)
+def test_a_decay_or_windows_that_make_no_sense_are_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolved(name="dense")[0].build(1, **asked)

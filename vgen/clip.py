@@ -9,6 +9,7 @@ import io
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from vgen.records import Record, comment_of, write_record
 from vgen.video.read import Limits, read_video
 from vgen.video.write import open_writer
 
-__all__ = ["Clip", "default_output"]
+__all__ = ["Clip", "contact_sheet", "default_output", "spread"]
 
 _PREVIEW_FRAMES = 48
 _PREVIEW_SIDE_PX = 256
@@ -104,19 +105,8 @@ class Clip:
         Args:
             columns, rows: at most so many frames are shown; fewer where the clip is shorter.
         """
-        shown = _spread(len(self.frames), columns * rows)
-        columns = min(columns, len(shown))
-        _, height, width, _ = self.frames.shape
-        text_px = max(10, min(height // 8, 24))
-        cell_y, cell_x, gap = height + text_px + 4, width, max(2, width // 48)
-        rows = math.ceil(len(shown) / columns)
-        sheet = Image.new("RGB", (columns * (cell_x + gap) + gap, rows * (cell_y + gap) + gap), "white")
-        draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(text_px)
-        for place, index in enumerate(shown):
-            x, y = gap + place % columns * (cell_x + gap), gap + place // columns * (cell_y + gap)
-            sheet.paste(Image.fromarray(self.frames[index]), (x, y))
-            draw.text((x, y + height + 1), f"{index / self.fps:.2f} s", fill="black", font=font)
-        return sheet
+        shown = spread(len(self.frames), columns * rows)
+        return contact_sheet(self.frames[shown], [f"{index / self.fps:.2f} s" for index in shown], columns=columns)
 
     def _summary(self) -> str:
         frames, height, width, _ = self.frames.shape
@@ -127,7 +117,7 @@ class Clip:
         _, height, width, _ = self.frames.shape
         shrink = min(1.0, _PREVIEW_SIDE_PX / max(height, width))
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        pictures = [Image.fromarray(self.frames[i]).resize(size) for i in _spread(len(self.frames), _PREVIEW_FRAMES)]
+        pictures = [Image.fromarray(self.frames[i]).resize(size) for i in spread(len(self.frames), _PREVIEW_FRAMES)]
         data = io.BytesIO()
         pause_ms = round(1000 * self.duration_s / len(pictures))
         pictures[0].save(data, "GIF", save_all=True, append_images=pictures[1:], duration=pause_ms, loop=0)
@@ -159,7 +149,23 @@ def default_output(prompt: str, seed: int, *, root: Path | str = "outputs") -> P
     raise InputError(f"'{root}' holds too many runs named '{stem}'")
 
 
-def _spread(frames: int, count: int) -> list[int]:
+def contact_sheet(frames_FYX3: Frames, captions: Sequence[str], *, columns: int) -> Image.Image:
+    """Frames side by side, at most `columns` in a row, a caption below each."""
+    columns = min(columns, len(frames_FYX3))
+    _, height, width, _ = frames_FYX3.shape
+    text_px = max(10, min(height // 8, 24))
+    cell_y, cell_x, gap = height + text_px + 4, width, max(2, width // 48)
+    rows = math.ceil(len(frames_FYX3) / columns)
+    sheet = Image.new("RGB", (columns * (cell_x + gap) + gap, rows * (cell_y + gap) + gap), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(text_px)
+    for place, (frame_YX3, caption) in enumerate(zip(frames_FYX3, captions, strict=True)):
+        x, y = gap + place % columns * (cell_x + gap), gap + place // columns * (cell_y + gap)
+        sheet.paste(Image.fromarray(frame_YX3), (x, y))
+        draw.text((x, y + height + 1), caption, fill="black", font=font)
+    return sheet
+
+
+def spread(frames: int, count: int) -> list[int]:
     """At most `count` frame indices, evenly spread, first and last included."""
     assert count >= 1, f"at least one frame is shown, got {count}"
     return sorted({round(index) for index in np.linspace(0, frames - 1, min(frames, count))})

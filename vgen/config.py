@@ -5,10 +5,14 @@ Layers are merged in a fixed order, later wins: schema, model card, named preset
 because a default must not pass for somebody's wish.
 """
 
+import copy
+import itertools
+import re
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,8 +31,10 @@ __all__ = [
     "merge",
     "parse_assignments",
     "read_config",
+    "read_story",
     "require_prompt",
     "sampler_presets",
+    "sampler_titles",
 ]
 
 CONFIG_LIMIT_BYTES = 1 << 20
@@ -47,7 +53,9 @@ class RequestConfig:
 
     prompt: str = ""
     negative_prompt: str = ""
+    story: list[Any] | None = None
     image: str | None = None
+    extend: str | None = None
     fit: str = "crop"
     seconds: float | None = None
     num_frames: int | None = None
@@ -62,15 +70,40 @@ class RequestConfig:
 
 @dataclass(kw_only=True)
 class SamplerConfig:
-    """In which order frames lose their noise; a preset fills what is not said."""
+    """In which order frames lose their noise; a preset fills what is not said, and vgen/sampling.py reads it."""
 
     name: str = "full"
-    lag: int | str | None = None
-    block: int | None = None
-    window: int | None = None
-    sink: int | None = None
-    solver: str | None = None
     force: bool = False
+    schedule: str | None = None
+    lag: int | str | None = None
+    block: int | str | None = None
+    clip: int | str | None = None
+    ahead: bool | None = None
+    lookahead: bool | None = None
+    primer: bool | None = None
+    caps: list[float] | None = None
+    passes: int | None = None
+    fast: bool | None = None
+    memory: str | None = None
+    window: int | str | None = None
+    sink: int | str | None = None
+    positions: str | None = None
+    mask: str | None = None
+    context_noise: float | None = None
+    context_label: float | None = None
+    on_prompt: str | None = None
+    transition: str | None = None
+    noise: str | None = None
+    alpha: float | None = None
+    cutoff: float | None = None
+    solver: str | None = None
+    fusion: bool | None = None
+    windows: str | None = None
+    stride: int | str | None = None
+    iterations: int | None = None
+    rate: float | None = None
+    decay: float | None = None
+    riflex: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -103,6 +136,7 @@ class OutputConfig:
 
     path: str | None = None
     sheet: bool = False
+    preview: bool = False
 
 
 @dataclass(kw_only=True)
@@ -141,6 +175,21 @@ class OneOf:
         return None if value in self.names else nearest(value, self.names)
 
 
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What a number of frames or steps may be, or a word for one that the model card knows."""
+
+    low: int
+    high: int
+    words: tuple[str, ...] = ("block", "third", "trained", "trained-block")
+    unit: str = " latent frames"
+
+    def problem(self, value: int | str) -> str | None:
+        if value in self.words or (isinstance(value, int) and self.low <= value <= self.high):
+            return None
+        return f"possible: {self.low} to {self.high}{self.unit}, or {', '.join(self.words)}"
+
+
 KNOBS = "knobs"
 GROUPS = tuple(group.name for group in fields(GenerateConfig))
 MAX_SEED = 2**63 - 1
@@ -149,7 +198,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 FITS = ("crop", "pad", "stretch")  # those of vgen.images, which loads too much for `vgen --help`
 EXECUTORS = ("auto", "dense", "flex", "gather", "reference", "varlen", "xformers")  # vgen.attention would load torch
 
-CHECKS: dict[str, Range | OneOf] = {
+CHECKS: dict[str, Range | OneOf | Frames] = {
     "request.fit": OneOf(FITS),
     "request.seconds": Range(0.01, 3600, " s"),
     "request.num_frames": Range(1, 100_000, " frames"),
@@ -160,10 +209,30 @@ CHECKS: dict[str, Range | OneOf] = {
     "request.guidance_scale": Range(0, 100),
     "request.seed": Range(0, MAX_SEED),
     "request.num_videos": Range(1, 1000),
-    "sampler.block": Range(1, 1024, " latent frames"),
-    "sampler.window": Range(1, 100_000, " latent frames"),
-    "sampler.sink": Range(0, 100_000, " latent frames"),
+    "sampler.schedule": OneOf(("pyramid", "trapezoid", "queue", "capped", "repeated")),
+    "sampler.lag": Frames(0, 1000, ("num_steps", "window"), " steps"),
+    "sampler.block": Frames(1, 1024),
+    "sampler.clip": Frames(1, 100_000),
+    "sampler.window": Frames(1, 100_000),
+    "sampler.sink": Frames(0, 100_000),
+    "sampler.stride": Frames(1, 100_000),
+    "sampler.passes": Range(1, 100),
+    "sampler.memory": OneOf(("none", "kv", "refeed")),
+    "sampler.positions": OneOf(("absolute", "cache", "sink")),
+    "sampler.mask": OneOf(("full", "causal")),
+    "sampler.context_noise": Range(0, 0.99),
+    "sampler.context_label": Range(0, 1),
+    "sampler.on_prompt": OneOf(("keep", "flush", "recache")),
+    "sampler.transition": OneOf(("cut", "blend")),
+    "sampler.noise": OneOf(("independent", "rescheduled", "progressive", "fixed", "coherent_tail", "freeinit")),
+    "sampler.alpha": Range(0, 1000),
+    "sampler.cutoff": Range(0.001, 2),
     "sampler.solver": OneOf(SOLVERS),
+    "sampler.windows": OneOf(("mean", "newest", "coupled")),
+    "sampler.iterations": Range(0, 100),
+    "sampler.rate": Range(0, 1),
+    "sampler.decay": Range(0, 100, " logits per latent frame"),
+    "sampler.riflex": Range(2, 100_000, " latent frames"),
     "attention.executor": OneOf(EXECUTORS),
     "attention.block": Range(1, 1 << 20, " tokens"),
     "attention.dense_first_steps": Range(0, 1000),
@@ -194,14 +263,27 @@ def knob_of(key: str) -> str | None:
 
 def sampler_presets() -> dict[str, dict[str, Any]]:
     """The presets of `configs/sampler/`, by name."""
-    return _presets("sampler")
+    return copy.deepcopy(_presets("sampler"))
+
+
+def sampler_titles() -> dict[str, str]:
+    """What each preset of `configs/sampler/` is, in its own first sentence."""
+    folder = files("vgen").joinpath("configs", "sampler")
+    titles = {}
+    for preset in folder.iterdir():
+        if preset.name.endswith(".yaml"):
+            lines = itertools.takewhile(lambda line: line.startswith("#"), preset.read_text().splitlines())
+            words = " ".join(line.removeprefix("# ") for line in lines)
+            titles[preset.name.removesuffix(".yaml")] = re.split(r"(?<=\.)\s|\s\(", words)[0].rstrip(".") + "."
+    return titles
 
 
 def attention_presets() -> dict[str, dict[str, Any]]:
     """The presets of `configs/attention/`, by name: dotted keys, of which `attention.name` is the pattern."""
-    return _presets("attention")
+    return copy.deepcopy(_presets("attention"))
 
 
+@cache  # they come with the package, and a run asks for them several times
 def _presets(group: str) -> dict[str, dict[str, Any]]:
     folder = files("vgen").joinpath("configs", group)
     return {
@@ -219,19 +301,23 @@ def read_config(path: Path, group: str = "") -> dict[str, Any]:
     Raises:
         ConfigError: unreadable, too large, not a mapping of known keys, or with an interpolation in it.
     """
-    if not path.is_file():
-        raise ConfigError(f"config {path}: no such file")
-    if path.stat().st_size > CONFIG_LIMIT_BYTES:
-        raise ConfigError(f"config {path}: {path.stat().st_size} bytes, at most {CONFIG_LIMIT_BYTES}")
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config {path}: not readable as text: {error}") from error
-    values = _flatten(_parse_yaml(text, str(path)), f"{group}." if group else "")
+    values = _flatten(_parse_yaml(_text_of(path, "config"), str(path)), f"{group}." if group else "")
     for key, value in values.items():
         if isinstance(value, str) and "${" in value:
             raise ConfigError(f"config {path}: {key} holds an interpolation {value!r}; write the value itself")
     return values
+
+
+def read_story(path: Path) -> list[Any]:
+    """A user's YAML file of timed prompts, `- {at: 4s, prompt: "..."}` each.
+
+    Raises:
+        ConfigError: unreadable, too large, or no list.
+    """
+    rows = _parse_yaml(_text_of(path, "story"), str(path))
+    if not isinstance(rows, list):
+        raise ConfigError(f"{path}: a story is a list of {{at: seconds, prompt: words}}, got {type(rows).__name__}")
+    return rows
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -300,6 +386,18 @@ def flat(config: GenerateConfig) -> dict[str, Any]:
     return values | {f"attention.{name}": value for name, value in config.attention.knobs.items()}
 
 
+def _text_of(path: Path, kind: str) -> str:
+    """A user's small text file."""
+    if not path.is_file():
+        raise ConfigError(f"{kind} {path}: no such file")
+    if path.stat().st_size > CONFIG_LIMIT_BYTES:
+        raise ConfigError(f"{kind} {path}: {path.stat().st_size} bytes, at most {CONFIG_LIMIT_BYTES}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{kind} {path}: not readable as text: {error}") from error
+
+
 def _check_together(config: GenerateConfig) -> None:
     request, sampler = config.request, config.sampler
     if request.seconds is not None and request.num_frames is not None:
@@ -313,10 +411,6 @@ def _check_together(config: GenerateConfig) -> None:
     presets = sampler_presets()
     if sampler.name not in presets:
         raise ConfigError(f"unknown sampler '{sampler.name}'; {nearest(sampler.name, presets)}")
-    if isinstance(sampler.lag, str) and sampler.lag != "num_steps":
-        raise ConfigError(f"sampler.lag is a number of steps or 'num_steps', got {sampler.lag!r}")
-    if isinstance(sampler.lag, int) and sampler.lag < 0:
-        raise ConfigError(f"sampler.lag is at least 0, got {sampler.lag}")
 
 
 def _known(key: str, where: str) -> None:
@@ -330,13 +424,17 @@ def _typed(key: str, value: Any, where: str) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    if not (isinstance(value, str) and str in _types_of(key)):  # text is taken as it stands, `${` included
-        schema = OmegaConf.structured(GenerateConfig)
+    kinds = _types_of(key)
+    as_it_stands = (isinstance(value, str) and str in kinds) or (isinstance(value, list) and list[Any] in kinds)
+    if not as_it_stands:  # text is, alone or in a story, `${` included
+        group, _, name = key.partition(".")
+        schema = OmegaConf.structured(typing.get_type_hints(GenerateConfig)[group])
         try:
-            OmegaConf.update(schema, key, value, merge=False)
-            value = OmegaConf.select(schema, key)
+            OmegaConf.update(schema, name, value, merge=False)
+            value = OmegaConf.select(schema, name)
+            value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         except OmegaConfBaseException as error:
-            names = " or ".join(t.__name__ for t in _types_of(key))
+            names = " or ".join(t.__name__ for t in kinds)
             raise ConfigError(f"{where}: {key} takes {names}, got {value!r}") from error
     check = CHECKS.get(key)
     problem = None if check is None else check.problem(value)

@@ -4,6 +4,8 @@ A length is rounded up to what the VAE and the schedule allow, and said; every o
 with the nearest that do.
 """
 
+import itertools
+import math
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -11,26 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgen.config import GenerateConfig, require_prompt, sampler_presets
+from vgen.clip import Clip
+from vgen.config import GenerateConfig, require_prompt
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.images import fit_image, size_for
 from vgen.models.load import LoadedModel
-from vgen.models.vae import latent_frames, pixel_frames
-from vgen.samplers import Euler, Multistep, Pyramid, Renoise, SigmaTable, SinkWindow, Solver
+from vgen.models.vae import latent_frames
+from vgen.sampling import SAMPLER_KEYS, Sampling, resolve_sampling
 from vgen.sparsity import ATTENTION_KEYS, AttentionSettings, resolve_attention
 
-__all__ = ["RESOLVED_KEYS", "Job", "resolve"]
+__all__ = ["RESOLVED_KEYS", "Job", "resolve", "story_of"]
 
-SOLVERS: dict[str, type[Euler] | type[Multistep] | type[Renoise]] = {
-    "euler": Euler,
-    "multistep": Multistep,
-    "renoise": Renoise,
-}
 RESOLVED_KEYS = frozenset(
     {
         *(f"request.{name}" for name in ("prompt", "negative_prompt", "seed", "width", "height", "num_frames", "fps")),
-        *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale", "fit")),
-        *(f"sampler.{name}" for name in ("name", "lag", "block", "window", "sink", "solver", "force")),
+        *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale", "fit", "story")),
+        *SAMPLER_KEYS,
         *ATTENTION_KEYS,
     }
 )
@@ -43,93 +41,107 @@ class Job:
     """One clip to make.
 
     Args:
-        prompt, negative_prompt, seed: as resolved.
+        prompts: as resolved, in the order in which they are seen.
+        starts_s: when each begins, in seconds of what is made; the first 0.
+        starts: the same in latent frames of the rollout.
+        negative_prompt, seed: as resolved.
         image_YX3, fit: the fitted first frame, and how it was fitted; None for text alone.
+        base: a clip to go on from; None for a new one.
         height, width: pixels.
-        asked_frames: before rounding up.
-        num_frames, fps: of the clip.
+        asked_frames: to be made, before rounding up.
+        num_frames, fps: of the clip, those of `base` included.
         latent_shape: channels, rows and columns of a latent frame.
-        frames: latent frames.
+        known: latent frames that are clean from the start.
         guidance_scale: above 1 runs the second branch.
-        sampler, force: name of the preset, and whether it may run though the model was not trained for it.
-        schedule, table, solver: the sampler's axes; `solver_name` is the solver's in the config.
-        policy: which committed frames stay visible; None where nothing is committed to a memory.
+        sampling: in which order frames lose their noise.
         attention: of the model's self-attention.
         notes: what the user should know, one line each.
     """
 
-    prompt: str
+    prompts: tuple[str, ...]
+    starts_s: tuple[float, ...]
+    starts: tuple[int, ...]
     negative_prompt: str
     seed: int
     image_YX3: NDArray[np.uint8] | None
     fit: str | None
+    base: Clip | None
     height: int
     width: int
     asked_frames: int
     num_frames: int
     fps: int
     latent_shape: tuple[int, int, int]
-    frames: int
+    known: int
     guidance_scale: float
-    sampler: str
-    force: bool
-    schedule: Pyramid
-    table: SigmaTable
-    solver: Solver
-    solver_name: str
-    policy: SinkWindow | None
+    sampling: Sampling
     attention: AttentionSettings
     notes: tuple[str, ...]
 
     @property
-    def known(self) -> int:
-        """Latent frames that are clean from the start."""
-        return 0 if self.image_YX3 is None else 1
+    def prompt(self) -> str:
+        """The first prompt, which names the clip."""
+        return self.prompts[0]
 
     @property
-    def shown_frames(self) -> int:
-        """The most latent frames that one step shows."""
-        return _in_flight(self.schedule, self.frames)
+    def frames(self) -> int:
+        """Latent frames of the rollout, known ones included."""
+        return self.sampling.frames
 
     @property
-    def cache_frames(self) -> int:
-        """Latent frames that the key-value cache has room for."""
-        return 0 if self.policy is None else min(self.policy.capacity, self.frames)
+    def num_steps(self) -> int:
+        """Noise levels."""
+        return self.sampling.table.num_steps
 
     def resolved(self) -> dict[str, Any]:
         """Dotted config keys that ask for exactly this job whatever the defaults become.
 
         Out of RESOLVED_KEYS, and knobs of the attention pattern.
         """
-        resolved: dict[str, Any] = {
-            "request.prompt": self.prompt,
+        story = [{"at": at, "prompt": prompt} for at, prompt in zip(self.starts_s, self.prompts, strict=True)]
+        words: dict[str, Any] = {"request.prompt": self.prompt} if len(story) == 1 else {"request.story": story}
+        resolved = words | {
             "request.negative_prompt": self.negative_prompt,
             "request.seed": self.seed,
             "request.width": self.width,
             "request.height": self.height,
-            "request.num_frames": self.num_frames,
+            "request.num_frames": self.num_frames - (0 if self.base is None else len(self.base.frames)),
             "request.fps": self.fps,
-            "request.num_inference_steps": self.table.num_steps,
+            "request.num_inference_steps": self.num_steps,
             "request.guidance_scale": self.guidance_scale,
-            "sampler.name": self.sampler,
-            "sampler.lag": self.schedule.lag,
-            "sampler.solver": self.solver_name,
-            "sampler.force": self.force,
         }
-        resolved |= self.attention.resolved()
+        resolved |= self.sampling.resolved() | self.attention.resolved()
         if self.fit is not None:
             resolved["request.fit"] = self.fit
-        if self.policy is not None:
-            resolved |= {
-                "sampler.block": self.schedule.block,
-                "sampler.window": self.policy.window,
-                "sampler.sink": self.policy.sink,
-            }
         return resolved
+
+    def seen(self, per_latent: int) -> list[dict[str, Any]]:
+        """Which frames saw which prompt, for the record: [first, last] of latent frames and of the clip's frames."""
+        rows = []
+        for i, prompt in enumerate(self.prompts):
+            stop = self.starts[i + 1] if i + 1 < len(self.starts) else self.frames
+            latent = (self.starts[i] if i else self.known if self.base is not None else 0, stop - 1)
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "latent_frames": list(latent),
+                    "frames": [self._first_frame(latent[0], per_latent), self._first_frame(stop, per_latent) - 1],
+                }
+            )
+        return rows
+
+    def _first_frame(self, latent: int, per_latent: int) -> int:
+        """Index in the clip of the first frame that a latent frame decodes to."""
+        ahead = 0 if self.base is None else len(self.base.frames) - (1 + per_latent * (self.known - 1))
+        return ahead + (0 if latent == 0 else 1 + per_latent * (latent - 1))
 
 
 def resolve(
-    config: GenerateConfig, said: list[str], model: LoadedModel, image_YX3: NDArray[np.uint8] | None = None
+    config: GenerateConfig,
+    said: list[str],
+    model: LoadedModel,
+    image_YX3: NDArray[np.uint8] | None = None,
+    base: Clip | None = None,
 ) -> Job:
     """Decides everything that the config leaves open, by the model card and the sampler's preset.
 
@@ -137,66 +149,153 @@ def resolve(
         config, said: the merged config, and the keys that somebody set.
         model: what will run it.
         image_YX3: the first frame as loaded, any size.
+        base: a clip to go on from.
 
     Raises:
         InputError, ConfigError, ModelError: what was asked cannot be done with this model.
     """
     request, card = config.request, model.card
+    prompts, starts_s = story_of(config)
     notes: list[str] = []
-    require_prompt(request.prompt)
-    notes += _read_by(model, "prompt", request.prompt)
+    for prompt in prompts:
+        require_prompt(prompt)
+        notes += _read_by(model, "prompt", prompt)
     if image_YX3 is None and "request.fit" in said:
         raise ConfigError("fit says how an image is fitted, and there is none")
-    if image_YX3 is not None and card.image == "none":
+    if image_YX3 is not None and base is not None:
+        raise ConfigError("an image and a clip to go on from both say how it begins; give one of them")
+    if (image_YX3 is not None or base is not None) and card.image == "none":
         raise ModelError(f"model '{model.id}' makes video from text alone; an image needs one that takes a first frame")
-    height, width = _size(config, model, image_YX3)
-    steps = request.num_inference_steps or card.num_inference_steps
-    fps = request.fps or card.fps
+    height, width = _size(config, model, image_YX3, base)
+    fps = _fps(config, card.fps, base)
     asked = _asked_frames(config, card.num_frames, fps)
     per_latent = model.vae.config.scale_factor_temporal
-    frames, schedule, policy = _schedule(config, model, steps, latent_frames(asked, per_latent))
-    num_frames = pixel_frames(frames, per_latent)
-    if num_frames != asked:
-        why = f"1 + {per_latent} n" + (f" in blocks of {schedule.block} latent frames" if schedule.lag else "")
-        notes.append(f"{asked} frames asked, {num_frames} made: lengths are {why}")
-    solver_name, solver = _solver(config, model)
-    refusal = solver.refusal(schedule)
-    if refusal is not None:
-        raise ConfigError(f"solver '{solver_name}' cannot run sampler '{config.sampler.name}': {refusal}")
+    known = _known(model, image_YX3, base)
+    wanted = latent_frames(asked, per_latent) if base is None else known + -(-asked // per_latent)
+    sampling = resolve_sampling(
+        config.sampler,
+        card,
+        model.scheduler,
+        steps=request.num_inference_steps,
+        frames=wanted,
+        known=known,
+        model=model.id,
+    )
+    made = per_latent * (sampling.frames - known) if base is not None else 1 + per_latent * (sampling.frames - 1)
+    if made != asked:
+        why = f"{'' if base is not None else '1 + '}{per_latent} n"
+        block = sampling.values.get("block", 1)
+        why += f" in blocks of {block} latent frames" if block > 1 else ""
+        notes.append(f"{asked} frames asked, {made} made: lengths are {why}")
+    starts = _latent_starts(starts_s, fps, per_latent, offset=0 if base is None else known)
+    if starts[-1] >= sampling.frames:
+        raise InputError(f"the last prompt starts at {starts_s[-1]:g} s, and the clip ends at {made / fps:g} s")
     fitted = None if image_YX3 is None else fit_image(image_YX3, height=height, width=width, fit=request.fit)
     guidance = card.guidance_scale if request.guidance_scale is None else request.guidance_scale
     if request.negative_prompt and guidance <= 1:
         raise ConfigError(f"a negative prompt works through guidance; guidance_scale={guidance:g} is not above 1")
     if request.negative_prompt:
         notes += _read_by(model, "negative prompt", request.negative_prompt)
-    table = SigmaTable.from_scheduler(model.scheduler, steps)
-    attention, attention_notes = resolve_attention(config.attention, table.per_step, model.dit.config.num_layers)
-    notes += attention_notes
+    attention, attention_notes = resolve_attention(
+        config.attention, sampling.table.per_step, model.dit.config.num_layers
+    )
     spatial = model.vae.config.scale_factor_spatial
     return Job(
-        prompt=request.prompt,
+        prompts=prompts,
+        starts_s=starts_s,
+        starts=starts,
         negative_prompt=request.negative_prompt,
         seed=secrets.randbits(SEED_BITS) if request.seed is None else request.seed,
         image_YX3=fitted,
         fit=None if fitted is None else request.fit,
+        base=base,
         height=height,
         width=width,
         asked_frames=asked,
-        num_frames=num_frames,
+        num_frames=made + (0 if base is None else len(base.frames)),
         fps=fps,
         latent_shape=(model.vae.config.z_dim, height // spatial, width // spatial),
-        frames=frames,
+        known=known,
         guidance_scale=guidance,
-        sampler=config.sampler.name,
-        force=config.sampler.force,
-        schedule=schedule,
-        table=table,
-        solver=solver,
-        solver_name=solver_name,
-        policy=policy,
+        sampling=sampling,
         attention=attention,
-        notes=tuple(notes),
+        notes=(*notes, *sampling.notes, *attention_notes),
     )
+
+
+def story_of(config: GenerateConfig) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """The prompts of a request, and when each begins, in seconds.
+
+    Raises:
+        ConfigError: no prompt at 0 s, times that do not rise, or two ways of saying what should be seen.
+    """
+    request = config.request
+    if request.story is None:
+        return (request.prompt,), (0.0,)
+    rows = [_timed(row) for row in request.story]
+    if request.prompt:
+        rows.insert(0, (0.0, request.prompt))
+    if not rows:
+        raise ConfigError("a story without prompts; give at least one")
+    times = [at for at, _ in rows]
+    if times[0] != 0:
+        raise ConfigError(f"the first prompt starts at {times[0]:g} s; say what is seen from 0 s on")
+    for before, after in itertools.pairwise(times):
+        if after <= before:
+            raise ConfigError(f"prompts start one after another; {after:g} s follows {before:g} s")
+    return tuple(prompt for _, prompt in rows), tuple(times)
+
+
+def _timed(row: Any) -> tuple[float, str]:
+    """One row of a story, whoever wrote it."""
+    if not isinstance(row, dict) or {*row} != {"at", "prompt"} or not isinstance(row["prompt"], str):
+        raise ConfigError(f"a story is a list of {{at: seconds, prompt: words}}, got {str(row)[:80]}")
+    at = row["at"]
+    text = at.removesuffix("s").strip() if isinstance(at, str) else at
+    try:
+        seconds = float(text)
+    except (OverflowError, TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(at, bool) or not 0 <= seconds < math.inf:
+        raise ConfigError(f"a prompt starts at a time such as 4s, got {str(at)[:40]!r}")
+    return seconds, row["prompt"]
+
+
+def _latent_starts(starts_s: tuple[float, ...], fps: int, per_latent: int, *, offset: int) -> tuple[int, ...]:
+    """The latent frame that holds the first frame of each prompt; known frames in front see the first prompt.
+
+    Args:
+        offset: latent frames of a clip that is gone on from; without one, latent frame 0 is a single frame.
+    """
+    frames = [_frames_in(at, fps) for at in starts_s]
+    starts = [offset + frame // per_latent if offset else -(-frame // per_latent) for frame in frames]
+    for (a, b), times in zip(itertools.pairwise(starts), itertools.pairwise(starts_s), strict=True):
+        if b <= a:
+            raise ConfigError(
+                f"prompts at {times[0]:g} s and {times[1]:g} s fall on one latent frame, which is {per_latent} frames "
+                f"or {per_latent / fps:.3g} s; set them further apart"
+            )
+    return (0, *starts[1:])
+
+
+def _known(model: LoadedModel, image_YX3: NDArray[np.uint8] | None, base: Clip | None) -> int:
+    """Latent frames that are given: an image's one, or the end of a clip as far as a model was trained to see."""
+    if base is None:
+        return 0 if image_YX3 is None else 1
+    per_latent = model.vae.config.scale_factor_temporal
+    whole = 1 + (len(base.frames) - 1) // per_latent
+    return min(whole, max(1, model.card.trained_window - model.card.causal_block))
+
+
+def _fps(config: GenerateConfig, usual: int, base: Clip | None) -> int:
+    """Frames per second; a clip that goes on keeps its own."""
+    if base is None:
+        return config.request.fps or usual
+    if base.fps != round(base.fps):
+        raise InputError(f"the clip to go on from has {base.fps:g} fps; possible: a whole number of frames per second")
+    if config.request.fps not in (None, base.fps):
+        raise ConfigError(f"the clip to go on from has {base.fps:g} fps, asked for {config.request.fps}; leave fps out")
+    return round(base.fps)
 
 
 def _read_by(model: LoadedModel, which: str, prompt: str) -> list[str]:
@@ -218,84 +317,49 @@ def _read_by(model: LoadedModel, which: str, prompt: str) -> list[str]:
     return notes
 
 
-def _size(config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.uint8] | None) -> tuple[int, int]:
+def _size(
+    config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.uint8] | None, base: Clip | None
+) -> tuple[int, int]:
     request, card = config.request, model.card
-    grid = model.vae.config.scale_factor_spatial * model.dit.config.patch_size[1]
+    if base is not None:
+        height, width = base.frames.shape[1:3]
+        if (request.height or height, request.width or width) != (height, width):
+            raise ConfigError(f"the clip to go on from is {width}x{height}, asked for {request.width}x{request.height}")
+        _on_grid(model, height, width)
+        return height, width
     if (request.height is None) != (request.width is None):
         raise ConfigError("height and width go together; give both, or neither")
     if request.height is not None and request.width is not None:
-        for name, value in (("height", request.height), ("width", request.width)):
-            if value % grid:
-                below = value // grid * grid
-                near = " or ".join(str(v) for v in (below, below + grid) if v > 0)
-                raise InputError(
-                    f"{name} {value} is no multiple of {grid}, the grid of model '{model.id}'; nearest: {near}"
-                )
+        _on_grid(model, request.height, request.width)
         return request.height, request.width
     if image_YX3 is not None:
-        return size_for(image_YX3, area_px=card.height * card.width, grid_px=grid)
+        return size_for(image_YX3, area_px=card.height * card.width, grid_px=_grid(model))
     return card.height, card.width
+
+
+def _grid(model: LoadedModel) -> int:
+    """Pixels that height and width are multiples of."""
+    return int(model.vae.config.scale_factor_spatial * model.dit.config.patch_size[1])
+
+
+def _on_grid(model: LoadedModel, height: int, width: int) -> None:
+    grid = _grid(model)
+    for name, value in (("height", height), ("width", width)):
+        if value % grid:
+            below = value // grid * grid
+            near = " or ".join(str(v) for v in (below, below + grid) if v > 0)
+            raise InputError(
+                f"{name} {value} is no multiple of {grid}, the grid of model '{model.id}'; nearest: {near}"
+            )
 
 
 def _asked_frames(config: GenerateConfig, native: int, fps: int) -> int:
     request = config.request
     if request.seconds is not None:
-        return max(1, int(np.ceil(round(request.seconds * fps, 6))))
+        return max(1, _frames_in(request.seconds, fps))
     return native if request.num_frames is None else request.num_frames
 
 
-def _schedule(
-    config: GenerateConfig, model: LoadedModel, steps: int, frames: int
-) -> tuple[int, Pyramid, SinkWindow | None]:
-    """Latent frames after rounding up to whole blocks, the schedule, and the policy of its memory."""
-    sampler, card = config.sampler, model.card
-    preset = sampler_presets()[sampler.name]
-
-    def setting(name: str, default: Any) -> Any:
-        said = getattr(sampler, name)
-        return preset.get(f"sampler.{name}", default) if said is None else said
-
-    lag = setting("lag", 0)
-    lag = steps if lag == "num_steps" else lag
-    if lag > steps:
-        raise ConfigError(f"sampler.lag is at most the number of steps, {steps}, got {lag}")
-    for name in dict.fromkeys((sampler.name, "causal" if lag else "full")):  # a lag makes causal what is named full
-        if name not in card.samplers and not sampler.force:
-            raise ModelError(
-                f"model '{model.id}' was not trained for sampler '{name}'; possible: {', '.join(card.samplers)} "
-                "(--force-sampler runs it all the same)"
-            )
-    if lag == 0:
-        unused = [n for n in ("block", "window", "sink") if getattr(sampler, n) is not None]
-        if unused:
-            raise ConfigError(f"sampler.{unused[0]} has no meaning where all frames fall together (lag 0)")
-        return frames, Pyramid(num_steps=steps, lag=0, block=frames), None
-    block = setting("block", card.causal_block)
-    policy = SinkWindow(window=setting("window", card.trained_window), sink=setting("sink", 0))
-    frames = -(-frames // block) * block
-    schedule = Pyramid(num_steps=steps, lag=lag, block=block)
-    if policy.window < _in_flight(schedule, frames):
-        raise ConfigError(
-            f"sampler.window={policy.window} is smaller than the {_in_flight(schedule, frames)} latent frames "
-            f"that a step shows (blocks of {block}, lag {lag} of {steps})"
-        )
-    return frames, schedule, policy
-
-
-def _in_flight(schedule: Pyramid, frames: int) -> int:
-    """The most latent frames between pure noise and clean at once."""
-    blocks = frames // schedule.block
-    at_most = blocks if schedule.lag == 0 else -(-schedule.num_steps // schedule.lag)
-    return min(blocks, at_most) * schedule.block
-
-
-def _solver(config: GenerateConfig, model: LoadedModel) -> tuple[str, Solver]:
-    """The solver that was asked for, or that the folder's scheduler stands for."""
-    usual = "multistep" if type(model.scheduler).__name__ == "UniPCMultistepScheduler" else "euler"
-    name = config.sampler.solver or usual
-    if name == "multistep":
-        options = model.scheduler.config
-        return name, Multistep(
-            order=options.get("solver_order", 2), lower_order_final=options.get("lower_order_final", True)
-        )
-    return name, SOLVERS[name]()
+def _frames_in(seconds: float, fps: int) -> int:
+    """Frames that begin before a time; with it the first frame that does not."""
+    return math.ceil(round(seconds * fps, 6))

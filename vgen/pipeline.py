@@ -1,8 +1,8 @@
 """`VideoPipeline`: a prompt or an image in, a clip out; the only place that knows all parts."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from vgen.attention import VideoAttention
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, merge
-from vgen.errors import ConfigError
+from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
 from vgen.images import ImageSource, load_image
 from vgen.job import resolve
@@ -19,7 +19,9 @@ from vgen.models.load import EMBEDDED, LoadedModel, load_model
 from vgen.plan import check_memory, free_mib, plan_of
 from vgen.run import Event, Run
 
-__all__ = ["Event", "Run", "VideoPipeline"]
+__all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
+
+Story: TypeAlias = Sequence[tuple[float, str]]  # when, in seconds, and what
 
 
 class VideoPipeline:
@@ -60,9 +62,10 @@ class VideoPipeline:
 
     def __call__(
         self,
-        prompt: str,
+        prompt: str | Story,
         image: "ImageSource | None" = None,
         *,
+        extend: "Clip | str | Path | None" = None,
         seconds: float | None = None,
         num_frames: int | None = None,
         height: int | None = None,
@@ -73,73 +76,73 @@ class VideoPipeline:
         negative_prompt: str | None = None,
         guidance_scale: float | None = None,
         num_inference_steps: int | None = None,
-        sampler: str | None = None,
-        window: int | None = None,
-        sink: int | None = None,
+        sampler: str | Mapping[str, Any] | None = None,
         attention: str | Mapping[str, Any] | None = None,
     ) -> Clip:
         """One clip. What is not said, the model card decides.
 
         Main arguments:
-            prompt: what should be seen.
+            prompt: what should be seen; or what when, in seconds: `[(0, "a red ball rolls"), (4, "a cube falls")]`.
             image: the first frame: a path, a PIL image, uint8 [Y, X, 3], or a float tensor [3, Y, X] in 0..1.
             seconds, num_frames: the length, one or the other; rounded up to what the VAE and the sampler allow.
             seed: the same seed gives the same frames.
 
         Other arguments:
+            extend: a clip to go on from; the new one begins with it, and the length counts what is added.
             height, width: pixels, multiples of the model's grid.
             fit: how an image of another shape is fitted: `crop`, `pad` or `stretch`.
             fps: frames per second of the clip.
             negative_prompt: what should not be seen; needs guidance above 1.
             guidance_scale: weight of the prompt; 1 and below turn guidance off.
             num_inference_steps: steps of the sampler.
-            sampler: `full`, `causal`, or another preset of `configs/sampler`.
-            window, sink: latent frames that a causal sampler looks back on, and never forgets.
+            sampler: a preset of `configs/sampler`; or with its options, `{"name": "streaming", "window": 9}`.
             attention: a pattern or preset, as `radial`; or with its knobs, `{"name": "radial", "decay": 0.3}`.
 
         Raises:
             VgenError: one of its children, with one line that says what is possible.
         """
-        given = {"name": attention} if isinstance(attention, str) else attention or {}
-        config, said = merge(
-            (
-                "call",
-                {
-                    "request.prompt": prompt,
-                    "request.seconds": seconds,
-                    "request.num_frames": num_frames,
-                    "request.height": height,
-                    "request.width": width,
-                    "request.fit": fit,
-                    "request.fps": fps,
-                    "request.seed": seed,
-                    "request.negative_prompt": negative_prompt,
-                    "request.guidance_scale": guidance_scale,
-                    "request.num_inference_steps": num_inference_steps,
-                    "sampler.name": sampler,
-                    "sampler.window": window,
-                    "sampler.sink": sink,
-                    **{f"attention.{name}": value for name, value in given.items()},
-                },
-            ),
-        )
-        return self.start(config, said, image).clip()
+        values = {
+            "request.seconds": seconds,
+            "request.num_frames": num_frames,
+            "request.height": height,
+            "request.width": width,
+            "request.fit": fit,
+            "request.fps": fps,
+            "request.seed": seed,
+            "request.negative_prompt": negative_prompt,
+            "request.guidance_scale": guidance_scale,
+            "request.num_inference_steps": num_inference_steps,
+        }
+        asked = _words(prompt) | values | _group("sampler", sampler) | _group("attention", attention)
+        return self.start(*merge(("call", asked)), image, base=extend).clip()
 
     def stream(
-        self, prompt: str, image: "ImageSource | None" = None, *, seconds: float | None = None, seed: int | None = None
+        self,
+        prompt: str | Story,
+        image: "ImageSource | None" = None,
+        *,
+        extend: "Clip | str | Path | None" = None,
+        seconds: float | None = None,
+        num_frames: int | None = None,
+        seed: int | None = None,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        sampler: str | Mapping[str, Any] = "streaming",
     ) -> Generator[Frames, None, None]:
-        """Chunks of finished frames, uint8 [F, Y, X, 3], as the causal sampler makes them; leave the loop to stop.
+        """Chunks of finished frames, uint8 [F, Y, X, 3], as the sampler finishes them; leave the loop to stop.
 
         Args:
-            prompt, image, seconds, seed: as in `__call__`.
+            prompt, image, ...: as in `__call__`; `start` takes everything else.
         """
         values = {
-            "request.prompt": prompt,
             "request.seconds": seconds,
+            "request.num_frames": num_frames,
             "request.seed": seed,
-            "sampler.name": "causal",
+            "request.guidance_scale": guidance_scale,
+            "request.num_inference_steps": num_inference_steps,
         }
-        for event in self.start(*merge(("call", values)), image):
+        asked = _words(prompt) | values | _group("sampler", sampler)
+        for event in self.start(*merge(("call", asked)), image, base=extend):
             if event.frames_FYX3 is not None:
                 yield event.frames_FYX3
 
@@ -149,6 +152,7 @@ class VideoPipeline:
         said: list[str],
         image: "ImageSource | None" = None,
         *,
+        base: "Clip | str | Path | None" = None,
         initial_CTHW: Tensor | None = None,
         attention: VideoAttention | None = None,
     ) -> Run:
@@ -158,6 +162,7 @@ class VideoPipeline:
             config, said: as `vgen.config.merge` returns them. What they say of model, device and dtype must agree with
                 this pipeline.
             image: the first frame; `config.request.image` where None.
+            base: a clip to go on from; `config.request.extend` where None.
             initial_CTHW: initial latents in place of the seed's, for comparison with other engines.
             attention: in place of the config's, for comparisons; such a run's record cannot be replayed.
 
@@ -167,7 +172,9 @@ class VideoPipeline:
         self._check_same(config, said)
         source = config.request.image if image is None else image
         loaded = None if source is None else load_image(source)
-        job = resolve(config, said, self.model, None if loaded is None else loaded.pixels_YX3)
+        before = config.request.extend if base is None else base
+        extended = before if isinstance(before, Clip) or before is None else Clip.read(clip_of(before))
+        job = resolve(config, said, self.model, None if loaded is None else loaded.pixels_YX3, extended)
         plan = plan_of(job, self.model)
         check_memory(plan, f"{job.num_frames} frames of {job.width}x{job.height}", free_mib(self.device))
         notes = (*(() if loaded is None else loaded.notes), *job.notes)
@@ -192,3 +199,32 @@ class VideoPipeline:
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")
+
+
+def clip_of(path: str | Path) -> Path:
+    """The clip that a path means: itself, or what stands beside a record.
+
+    Raises:
+        InputError: a record without a clip beside it.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        return path
+    places = [path.with_suffix(kind) for kind in (".mkv", ".mp4", ".gif", ".png", "")]
+    beside = [place for place in places if place.exists()]
+    if not beside:
+        raise InputError(f"'{path}': no clip of that name beside the record; name the clip itself")
+    return beside[0]
+
+
+def _words(prompt: str | Story) -> dict[str, Any]:
+    """What should be seen, as config keys."""
+    if isinstance(prompt, str):
+        return {"request.prompt": prompt}
+    return {"request.story": [{"at": at, "prompt": words} for at, words in prompt]}
+
+
+def _group(name: str, given: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """A name, or a name with options, as config keys."""
+    options = {"name": given} if isinstance(given, str) else given or {}
+    return {f"{name}.{option}": value for option, value in options.items()}

@@ -61,9 +61,9 @@ def plan_of(job: Job, model: LoadedModel) -> Plan:
     branches = 2 if job.guidance_scale > 1 else 1
 
     keys_and_values = 2 * dit.num_layers * width * branches
-    cached = keys_and_values * (job.cache_frames * per_frame + model.prompts.length)
-    tokens = job.shown_frames * per_frame
-    keys = (job.shown_frames + job.cache_frames) * per_frame
+    cached = keys_and_values * (job.sampling.cache_frames * per_frame + model.prompts.length)
+    tokens = job.sampling.shown_frames * per_frame
+    keys = (job.sampling.shown_frames + job.sampling.cache_frames) * per_frame
     activations = tokens * (BUFFERS_DIT * width + 2 * dit.ffn_dim) + 2 * keys * width
     latents = channels * job.frames * rows * columns
 

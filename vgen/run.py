@@ -11,23 +11,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vgen.attention import VideoAttention
-from vgen.clip import Clip
+from vgen.checkpoint import Checkpoint
+from vgen.clip import Clip, spread
 from vgen.config import GenerateConfig, flat
+from vgen.drift import DriftMeter
 from vgen.errors import NumericalError
 from vgen.frames import Frames, FramesDigest, digest_of, to_uint8
 from vgen.job import Job
 from vgen.machine import machine, peak_mib, versions
 from vgen.models.cache import KVCache
-from vgen.models.denoiser import WanDenoiser
+from vgen.models.denoiser import TextBook, WanDenoiser
 from vgen.models.load import LoadedModel
+from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.vae import StreamingDecoder, encode_frames
 from vgen.plan import Plan
-from vgen.samplers import Branches, BranchTexts, GivenNoise, Guided, IndependentNoise, NoiseSource, Rollout
+from vgen.samplers import Branches, CoupledWindows, GivenNoise, Guided, NoiseSource, Rollout, RolloutState, Windowed
 from vgen.sparsity import record_rows
 
 __all__ = ["RECORD_SCHEMA", "Event", "Run"]
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,8 @@ class Event:
         stage: `text`, `denoise` or `decode`.
         done, total: units of the stage: prompts, steps, frames.
         frames_FYX3: finished frames, with `decode` alone.
-        latents_BCTHW: what they were decoded from.
+        latents_BCTHW: what they were decoded from; None for frames of a clip that is gone on from.
+        x0_BCTHW: the present guess at the frames of a step, with `denoise` alone; `Run.preview` decodes it.
     """
 
     stage: str
@@ -46,6 +50,7 @@ class Event:
     total: int
     frames_FYX3: Frames | None = None
     latents_BCTHW: Tensor | None = None
+    x0_BCTHW: Tensor | None = None
 
 
 class Run:
@@ -81,9 +86,13 @@ class Run:
         self.initial_CTHW = initial_CTHW
         self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0}
         self._digest = FramesDigest(height=job.height, width=job.width)
+        self._drift = DriftMeter(fps=float(job.fps), height=job.height, width=job.width)
         self._chunks: list[int] = []
-        calls = job.table.num_steps * model.dit.config.num_layers * (2 if job.guidance_scale > 1 else 1)
-        self._attention = job.attention.build(calls) if attention is None else attention
+        calls = job.num_steps * model.dit.config.num_layers * (2 if job.guidance_scale > 1 else 1)
+        if attention is None:
+            attention = job.attention.build(calls, decay=job.sampling.decay, fusion=job.sampling.fusion)
+        self._attention = attention
+        self._resumed: int | None = None
         self._begun = False
 
     def __iter__(self) -> Iterator[Event]:
@@ -92,42 +101,62 @@ class Run:
         Raises:
             NumericalError: a latent or a frame became non-finite; names the step or frame.
         """
+        return self.events()
+
+    def events(
+        self, checkpoint: Checkpoint | None = None, *, resume: bool = False, output: dict[str, Any] | None = None
+    ) -> Iterator[Event]:
+        """As iterating, with a checkpoint after each chunk.
+
+        Args:
+            checkpoint: where that is kept.
+            resume: go on from what stands there; the frames that were finished are decoded again and come first.
+            output: what the caller writes, kept in the checkpoint as plain JSON.
+
+        Raises:
+            NumericalError: a latent or a frame became non-finite; names the step or frame.
+            InputError: the checkpoint cannot be written, or is damaged.
+        """
         assert not self._begun, "a run runs once; start another"
         self._begun = True
         clock = _Clock(self.stages_s)
         rollout, context = self._rollout()
+        state = rollout.start(context)
+        if checkpoint is not None and resume:
+            device = self.model.dit.device
+            state = checkpoint.state(context, device)
+            rollout.resume(state, lambda frames: checkpoint.finished(frames).to(device))
+            self._resumed = state.front
+        elif checkpoint is not None:
+            checkpoint.begin(self.record() | {"output": output}, image_YX3=self.job.image_YX3, base=self.job.base)
         clock.add("text")
         yield Event(stage="text", done=1, total=1)
         clock.restart()
         decoder = StreamingDecoder(self.model.vae)
-        total = self.job.schedule.total(self.job.frames, known=self.job.known)
-        for progress in rollout.run(rollout.start(context)):
-            clock.add("denoise")
-            yield Event(stage="denoise", done=progress.step.index + 1, total=total)
-            clock.restart()
-            if progress.latents_BCTHW is not None:
-                for latent_BCTHW in progress.latents_BCTHW.split(1, dim=2):
-                    frames_FYX3 = self._decode(decoder, latent_BCTHW)
-                    clock.add("decode")
-                    yield Event(
-                        stage="decode",
-                        done=sum(self._chunks),
-                        total=self.job.num_frames,
-                        frames_FYX3=frames_FYX3,
-                        latents_BCTHW=latent_BCTHW,
-                    )
-                    clock.restart()
+        yield from self._base_frames()
+        if checkpoint is not None and resume:
+            for frame in range(state.front):
+                yield from self._decoded(decoder, frame, checkpoint.finished(range(frame, frame + 1)), clock)
+        yield from self._denoised(rollout, state, decoder, checkpoint, clock)
 
     def clip(self) -> Clip:
         """Runs the job to its end."""
         chunks = [event.frames_FYX3 for event in self if event.frames_FYX3 is not None]
         return Clip(frames=np.concatenate(chunks), fps=float(self.job.fps), record=self.record())
 
+    def preview(self, x0_BCTHW: Tensor, frames: int = 8) -> Frames:
+        """A few frames of a guess, uint8 [F, Y, X, 3]; the first of them is decoded as if a clip began there."""
+        decoder = StreamingDecoder(self.model.vae)
+        shown = [decoder.push(latent_BCTHW)[0, :, -1] for latent_BCTHW in x0_BCTHW.split(1, dim=2)]
+        pixels_FYX3 = (torch.stack([shown[i] for i in spread(len(shown), frames)]).permute(0, 2, 3, 1) + 1.0) / 2.0
+        return to_uint8(pixels_FYX3.cpu().numpy())
+
     def record(self) -> dict[str, Any]:
         """How the clip was made; complete once the run has ended."""
         model, job = self.model, self.job
         device, dtype = model.dit.device, str(model.dit.dtype).removeprefix("torch.")
         asked = flat(self.config)
+        base = job.base
         return {
             "schema": RECORD_SCHEMA,
             "request": {key: asked[key] for key in self.said},
@@ -137,64 +166,150 @@ class Run:
             "model": {"id": model.id, "name": model.card.name, "digests": model.digests()},
             "versions": versions(),
             "machine": machine(device),
-            "attention": record_rows(self._attention, job.table.per_step),
+            "prompts": job.seen(model.vae.config.scale_factor_temporal),
+            "attention": record_rows(self._attention, job.sampling.table.per_step),
             "image": None if job.image_YX3 is None else {"sha256": digest_of(job.image_YX3[None])},
+            "extends": None if base is None else {"frames": len(base.frames), "sha256": base.sha256()},
             "frames": {"asked": job.asked_frames, "made": sum(self._chunks), "sha256": self._digest.hexdigest()},
+            "drift": self._drift.report() if self._chunks else None,
             "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
             "plan_mib": asdict(self.plan) | {"peak": self.plan.peak},
             "peak_mib": peak_mib(device),
             "chunks": self._chunks,
+            "resumed_at": self._resumed,  # latent frame; what was measured is from there on
             "notes": list(self.notes),
         }
 
-    def _decode(self, decoder: StreamingDecoder, latent_BCTHW: Tensor) -> Frames:
+    def _denoised(
+        self,
+        rollout: Rollout[Any],
+        state: RolloutState,
+        decoder: StreamingDecoder,
+        checkpoint: Checkpoint | None,
+        clock: "_Clock",
+    ) -> Iterator[Event]:
+        total = rollout.total
+        assert total is not None, "a job has an end"
+        for progress in rollout.run(state):
+            clock.add("denoise")
+            done = progress.move.index + 1
+            yield Event(stage="denoise", done=done, total=total, x0_BCTHW=progress.x0_BCTHW)
+            clock.restart()
+            latents_BCTHW = progress.latents_BCTHW
+            if latents_BCTHW is None:
+                continue
+            first = state.front - latents_BCTHW.shape[2]
+            if checkpoint is not None:
+                checkpoint.add(state, first, latents_BCTHW)
+            for frame, latent_BCTHW in enumerate(latents_BCTHW.split(1, dim=2), start=first):
+                yield from self._decoded(decoder, frame, latent_BCTHW, clock)
+
+    def _base_frames(self) -> Iterator[Event]:
+        """The clip that is gone on from, as it is."""
+        if self.job.base is not None:
+            frames_FYX3 = self.job.base.frames
+            self._take(frames_FYX3)
+            yield Event(stage="decode", done=len(frames_FYX3), total=self.job.num_frames, frames_FYX3=frames_FYX3)
+
+    def _decoded(self, decoder: StreamingDecoder, frame: int, latent_BCTHW: Tensor, clock: "_Clock") -> Iterator[Event]:
+        """The frames of one latent frame; those of a clip that is gone on from are there already."""
         pixels_FYX3 = (decoder.push(latent_BCTHW)[0].permute(1, 2, 3, 0) + 1.0) / 2.0
+        if self.job.base is not None and frame < self.job.known:
+            return
         try:
             frames_FYX3 = to_uint8(pixels_FYX3.cpu().numpy())
         except NumericalError as error:
-            raise NumericalError(f"the VAE's decoder at latent frame {len(self._chunks)}: {error}") from error
+            raise NumericalError(f"the VAE's decoder at latent frame {frame}: {error}") from error
+        self._take(frames_FYX3)
+        clock.add("decode")
+        yield Event(
+            stage="decode",
+            done=sum(self._chunks),
+            total=self.job.num_frames,
+            frames_FYX3=frames_FYX3,
+            latents_BCTHW=latent_BCTHW,
+        )
+        clock.restart()
+
+    def _take(self, frames_FYX3: Frames) -> None:
         self._digest.update(frames_FYX3)
+        self._drift.add(frames_FYX3)
         self._chunks.append(len(frames_FYX3))
-        return frames_FYX3
 
     @torch.no_grad()
     def _rollout(self) -> tuple[Rollout[Any], Any]:
         """The sampler's axes, wired to the model, and the empty memory that it fills."""
-        job, model = self.job, self.model
-        text: Any = self._prepared(job.prompt)
-        denoise: Any = WanDenoiser(model.dit, self._attention)
+        job, sampling, source = self.job, self.job.sampling, NoiseSource(self.job.seed)
+        denoise: Any = self._denoiser(job.prompts)
         context: Any = self._context()
         if job.guidance_scale > 1:
-            denoise = Guided(denoise, job.guidance_scale)
-            text = BranchTexts(text, self._prepared(job.negative_prompt))
+            uncond = self._denoiser((job.negative_prompt,) * len(job.prompts))
+            denoise = Guided(cond=denoise, uncond=uncond, scale=job.guidance_scale)
             context = None if context is None else Branches(context, self._context())
-        source = NoiseSource(job.seed)
+        noise = sampling.noise(source) if self.initial_CTHW is None else GivenNoise(self.initial_CTHW, source)
+        values = sampling.values
+        if sampling.windows is not None:
+            denoise = Windowed(
+                denoise=denoise,
+                window=values["window"],
+                stride=values["stride"],
+                merge="newest" if sampling.windows == "newest" else "mean",
+            )
+        if sampling.windows == "coupled":
+            denoise = CoupledWindows(
+                windows=denoise,
+                noise=noise,
+                shape=job.latent_shape,
+                iterations=values["iterations"],
+                rate=values["rate"],
+            )
         rollout: Rollout[Any] = Rollout(
             denoise=denoise,
-            schedule=job.schedule,
-            table=job.table,
-            solver=job.solver,
-            noise=IndependentNoise(source) if self.initial_CTHW is None else GivenNoise(self.initial_CTHW, source),
-            text=text,
+            schedule=sampling.schedule,
+            table=sampling.table,
+            solver=sampling.solver,
+            noise=noise,
             frames=job.frames,
             shape=job.latent_shape,
-            policy=job.policy,
-            known_CTHW=None if job.image_YX3 is None else self._first_latent(job.image_YX3),
-            device=model.dit.device,
+            policy=sampling.policy,
+            prompts=sampling.prompts(job.starts),
+            known_CTHW=self._known_latents(),
+            device=self.model.dit.device,
         )
         return rollout, context
 
-    def _prepared(self, prompt: str) -> Any:
-        return self.model.dit.prepare_text(self.model.prompts(prompt).to(self.model.dit.dtype))
+    def _denoiser(self, prompts: tuple[str, ...]) -> WanDenoiser:
+        sampling, dit = self.job.sampling, self.model.dit
+        states = {prompt: self.model.prompts(prompt) for prompt in dict.fromkeys(prompts)}
+        riflex = None
+        if sampling.repeat is not None:
+            k, _ = intrinsic_frequency(sampling.repeat, dit.config.attention_head_dim)
+            riflex = Riflex(k=k, length=sampling.reach)
+        return WanDenoiser(
+            dit=dit,
+            texts=TextBook(dit, [states[prompt] for prompt in prompts]),
+            attention=self._attention,
+            rope=Rope(positions=sampling.positions, riflex=riflex),
+            causal_block=sampling.causal_block,
+        )
 
     def _context(self) -> KVCache | None:
-        if self.job.policy is None:
-            return None
-        return KVCache(layers=self.model.dit.config.num_layers, capacity=self.job.cache_frames)
+        room = self.job.sampling.cache_frames
+        return KVCache(layers=self.model.dit.config.num_layers, capacity=room) if room else None
 
-    def _first_latent(self, image_YX3: NDArray[np.uint8]) -> Tensor:
+    def _known_latents(self) -> Tensor | None:
+        """Of the image, or of the end of a clip that is gone on from."""
+        job = self.job
+        if job.image_YX3 is not None:
+            return self._encoded(job.image_YX3[None])
+        if job.base is None:
+            return None
+        per_latent = self.model.vae.config.scale_factor_temporal
+        return self._encoded(job.base.frames[-(1 + per_latent * (job.known - 1)) :])
+
+    def _encoded(self, frames_FYX3: NDArray[np.uint8]) -> Tensor:
         vae = self.model.vae
-        pixels_BCFYX = torch.tensor(image_YX3, device=vae.device).permute(2, 0, 1)[None, :, None].to(vae.dtype)
+        pixels_BCFYX = torch.tensor(frames_FYX3, device=vae.device).permute(3, 0, 1, 2)[None].to(vae.dtype)
         return encode_frames(vae, pixels_BCFYX / 127.5 - 1.0)[0]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vgen.attention import Dense, Ran, Schedule, SparseAttention, VideoAttention
+from vgen.attention import Dense, Full, Ran, Schedule, SparseAttention, TemporalDecay, VideoAttention, WindowFusion
 from vgen.attention.catalogue import PATTERNS, make_pattern
 from vgen.config import AttentionConfig, attention_presets
 from vgen.errors import ConfigError, nearest
@@ -37,12 +37,31 @@ class AttentionSettings:
     dense_layers: int
     schedule: Schedule
 
-    def build(self, calls: int) -> VideoAttention:
-        """What the model calls; `calls` is how often a plan will be used."""
+    def build(self, calls: int, *, decay: float = 0.0, fusion: tuple[int, int] | None = None) -> VideoAttention:
+        """What the model calls.
+
+        Args:
+            calls: how often a plan will be used.
+            decay: what a sampler asks for on top, rate of a `TemporalDecay`; none where 0.
+            fusion: the same, latent frames of a window and from one to the next, of a `WindowFusion`; none where None.
+
+        Raises:
+            ConfigError: a decay below 0, or windows that make no sense.
+        """
+        inner = self._inner(calls, TemporalDecay(decay) if decay else None)
+        return inner if fusion is None else WindowFusion(inner=inner, window=fusion[0], stride=fusion[1])
+
+    def _inner(self, calls: int, bias: TemporalDecay | None) -> VideoAttention:
         if self.pattern == "dense":
-            return Dense()
-        pattern = make_pattern(self.pattern, self.knobs)
-        return SparseAttention(pattern, executor=self.executor, block=self.block, schedule=self.schedule, calls=calls)
+            return Dense() if bias is None else SparseAttention(Full(), bias=bias, calls=calls)
+        return SparseAttention(
+            make_pattern(self.pattern, self.knobs),
+            executor=self.executor,
+            block=self.block,
+            schedule=self.schedule,
+            bias=bias,
+            calls=calls,
+        )
 
     def resolved(self) -> dict[str, Any]:
         """Dotted config keys that ask for exactly this, whatever presets become."""
@@ -127,9 +146,13 @@ def record_rows(attention: VideoAttention, sigmas: Sequence[float]) -> list[dict
         attention: after the run.
         sigmas: noise level of each step, falling.
     """
+    if isinstance(attention, WindowFusion):
+        fusion = {"window": attention.window, "stride": attention.stride}
+        return [row | {"fusion": fusion} for row in record_rows(attention.inner, sigmas)]
     if not isinstance(attention, SparseAttention):
         return [{"layers": "all", "steps": "all", "pattern": "dense", "executor": "sdpa", "density": 1.0}]
-    return [_row(ran, sigmas) for ran in attention.explain()]
+    bias = {} if attention.bias is None else {"bias": str(attention.bias)}
+    return [_row(ran, sigmas) | bias for ran in attention.explain()]
 
 
 def _row(ran: Ran, sigmas: Sequence[float]) -> dict[str, Any]:

@@ -1,35 +1,22 @@
-"""VideoDiT against the stock transformer, and the exact properties of its cache (research numbers P1 to P12)."""
+"""VideoDiT against the stock transformer, and a text per frame. Its memory: test_context_properties.py."""
 
 import json
-from collections.abc import Sequence
 
 import pytest
 import torch
-from diffusers import WanTransformer3DModel
 from peft import LoraConfig
 from torch import Tensor
 
 from tests.folders import tiny_transformer
-from vgen.models.cache import KVCache
-from vgen.models.dit import VideoDiT
-
-HEIGHT, WIDTH, TOKENS = 4, 6, 6  # latent rows and columns; tokens per frame with patches of 2 x 2
-LAYERS = 2
-
-
-def ours_of(stock: WanTransformer3DModel) -> VideoDiT:
-    dit = VideoDiT.from_config(stock.config)
-    dit.load_state_dict(stock.state_dict())
-    return dit.eval()
+from tests.models.tiny import HEIGHT, TOKENS, WIDTH, latents, noise, ours_of, tiny_dit, words
+from vgen.attention import Dense
+from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
+from vgen.shapes import TokenGrid
 
 
 @pytest.fixture(scope="module")
 def dit() -> VideoDiT:
-    return ours_of(tiny_transformer())
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return tiny_dit()
 
 
 CONFIGS: list[dict[str, int]] = [
@@ -82,148 +69,59 @@ def test_lora_loads_through_diffusers_and_equals_stock(dit: VideoDiT) -> None:
     torch.testing.assert_close(ours(x, (t / 1000)[None], text), plain, rtol=0, atol=1e-6)
 
 
-def rolled(
-    dit: VideoDiT, x: Tensor, text: Tensor, blocks: Sequence[range], *, window: int | None = None, sink: int = 0
-) -> Tensor:
-    """Clean frames pushed block by block through a cache, as a rollout commits them."""
-    frames = x.shape[2]
-    cache = KVCache(layers=LAYERS, capacity=frames if window is None else window + sink)
-    outs = []
-    for block in blocks:
-        if window is not None:
-            cache.drop(range(sink, max(sink, block.stop - window)))
-        outs.append(
-            dit(
-                x[:, :, block.start : block.stop],
-                torch.zeros(1, 1),
-                text,
-                frames_T=torch.tensor(list(block)),
-                context=cache,
-                commit=True,
-            )
-        )
-    return torch.cat(outs, dim=2)
+class Alone:
+    """Attention in which every frame sees itself alone."""
+
+    def __call__(
+        self,
+        q_BLNK: Tensor,
+        k_BMNK: Tensor,
+        v_BMNK: Tensor,
+        *,
+        query: TokenGrid,
+        key: TokenGrid,
+        layer: int,
+        sigma: float | None = None,
+    ) -> Tensor:
+        frames = zip(*(x.split(TOKENS, dim=1) for x in (q_BLNK, k_BMNK, v_BMNK)), strict=True)
+        return torch.cat([Dense()(q, k, v, query=query, key=key, layer=layer) for q, k, v in frames], dim=1)
 
 
-class Banded:
-    """The oracle: dense attention under an explicit mask of frame pairs."""
-
-    def __init__(self, sees: Tensor) -> None:
-        self.sees = sees  # [T, T] bool
-
-    def __call__(self, q_BLNK, k_BMNK, v_BMNK, *, query, key, layer, sigma=None):  # type: ignore[no-untyped-def]
-        mask = self.sees.repeat_interleave(TOKENS, 0).repeat_interleave(TOKENS, 1)
-        scores = torch.einsum("blnk,bmnk->bnlm", q_BLNK.double(), k_BMNK.double()) / q_BLNK.shape[-1] ** 0.5
-        weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
-        return torch.einsum("bnlm,bmnk->blnk", weights, v_BMNK.double()).to(q_BLNK)
-
-
-def masked(dit: VideoDiT, x: Tensor, text: Tensor, sees: Tensor, frames_T: Tensor | None = None) -> Tensor:
-    return dit(x, torch.zeros(1, 1), text, frames_T=frames_T, attention=Banded(sees))
-
-
-def visible(frames: int, block: int, window: int | None = None, sink: int = 0) -> Tensor:
-    """Which frame sees which: its block and before; with a window, the last up to the block's end, and sinks."""
-    q, k = torch.arange(frames)[:, None], torch.arange(frames)[None]
-    end = (q // block + 1) * block
-    sees = k < end
-    return sees if window is None else sees & ((k >= end - window) | (k < sink))
-
-
-@pytest.mark.parametrize("block", [1, 2, 3])
+@pytest.mark.parametrize("images", [False, True], ids=["text", "text and image"])
 @torch.no_grad()
-def test_p1_cache_equals_block_causal_mask(dit: VideoDiT, block: int) -> None:
-    x, text = noise(1, 16, 6, HEIGHT, WIDTH), noise(1, 8, 32)
-    blocks = [range(s, s + block) for s in range(0, 6, block)]
-    out = rolled(dit, x, text, blocks)
-    torch.testing.assert_close(out, masked(dit, x, text, visible(6, block)), rtol=0, atol=1e-5)
-    torch.testing.assert_close(out, dit(x, torch.zeros(1, 1), text, causal_block=block), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize(("window", "sink"), [(2, 0), (3, 0), (4, 0), (2, 1), (4, 2)])
-@torch.no_grad()
-def test_p2_p3_window_and_sink_equal_their_mask(dit: VideoDiT, window: int, sink: int) -> None:
-    x, text = noise(1, 16, 7, HEIGHT, WIDTH), noise(1, 8, 32)
-    out = rolled(dit, x, text, [range(f, f + 1) for f in range(7)], window=window, sink=sink)
-    torch.testing.assert_close(out, masked(dit, x, text, visible(7, 1, window, sink)), rtol=0, atol=1e-5)
+def test_each_frame_reads_its_own_text(images: bool) -> None:
+    """Where frames see themselves alone, it is as if each had been run with its text."""
+    dit = tiny_dit(image_dim=20, added_kv_proj_dim=48) if images else tiny_dit()
+    texts = [dit.prepare_text(words(seed), noise(1, 7, 20, seed=seed) if images else None) for seed in range(3)]
+    by_frame = [texts[i] for i in (0, 0, 1, 2, 2, 0)]
+    x, sigma = latents(6), torch.linspace(0.1, 0.9, 6)[None]
+    together = dit(x, sigma, TextPerFrame(tuple(by_frame)), attention=Alone())
+    for f, text in enumerate(by_frame):
+        single = dit(x[:, :, f : f + 1], sigma[:, f : f + 1], text, frames=[f], attention=Alone())
+        torch.testing.assert_close(together[:, :, f : f + 1], single, rtol=0, atol=1e-5)
+    assert (together - dit(x, sigma, texts[0], attention=Alone())).abs().amax((0, 1, 3, 4))[2:5].min() > 1e-3
 
 
 @torch.no_grad()
-def test_p6_only_differences_of_positions_count(dit: VideoDiT) -> None:
-    x, text, sigma = noise(1, 16, 3, HEIGHT, WIDTH), noise(1, 8, 32), torch.tensor([[0.2, 0.5, 0.9]])
-    here = dit(x, sigma, text, frames_T=torch.arange(3))
-    there = dit(x, sigma, text, frames_T=torch.arange(3) + 5000)
-    torch.testing.assert_close(here, there, rtol=0, atol=1e-5)
-    assert (here - dit(x, sigma, text, frames_T=torch.tensor([0, 2, 4]))).abs().max() > 1e-3
+def test_one_text_for_all_frames_is_the_single_text_to_the_last_bit(dit: VideoDiT) -> None:
+    x, sigma, text = latents(4), torch.full((1, 1), 0.5), dit.prepare_text(words())
+    assert torch.equal(dit(x, sigma, TextPerFrame((text,) * 4)), dit(x, sigma, text))
+    assert torch.equal(dit(x, sigma, TextPerFrame((text,) * 4, early=(text,) * 4)), dit(x, sigma, text))
+
+
+@pytest.mark.parametrize(("layers", "early_layers"), [(1, 0), (2, 1), (3, 1), (4, 2)])
+@torch.no_grad()
+def test_the_first_half_of_the_layers_can_read_another_text(layers: int, early_layers: int) -> None:
+    dit = tiny_dit(num_layers=layers)
+    a, b = dit.prepare_text(words(1)), dit.prepare_text(words(2))
+    both = PreparedText(b.layers[:early_layers] + a.layers[early_layers:])
+    x, sigma = latents(3), torch.full((1, 1), 0.5)
+    assert torch.equal(dit(x, sigma, TextPerFrame((a,) * 3, early=(b,) * 3)), dit(x, sigma, both))
 
 
 @torch.no_grad()
-def test_p7_one_teacher_forcing_pass_equals_cached_denoising(dit: VideoDiT) -> None:
-    """[clean | noisy] in one masked pass: noisy frame i sees clean frames before it and itself."""
-    frames, text = 4, noise(1, 8, 32)
-    clean, noisy = noise(1, 16, frames, HEIGHT, WIDTH), noise(1, 16, frames, HEIGHT, WIDTH, seed=1)
-    i = torch.arange(frames)
-    sees = torch.zeros(2 * frames, 2 * frames, dtype=torch.bool)
-    sees[:frames, :frames] = i[:, None] >= i[None]
-    sees[frames:, :frames] = i[:, None] > i[None]
-    sees[frames:, frames:] = torch.eye(frames, dtype=torch.bool)
-    sigma = torch.cat((torch.zeros(1, frames), torch.full((1, frames), 0.6)), dim=1)
-    both = dit(torch.cat((clean, noisy), dim=2), sigma, text, frames_T=torch.cat((i, i)), attention=Banded(sees))
-    cache = KVCache(layers=LAYERS, capacity=frames)
-    for f in range(frames):
-        at = torch.tensor([f])
-        out = dit(noisy[:, :, f : f + 1], torch.tensor([[0.6]]), text, frames_T=at, context=cache)
-        torch.testing.assert_close(out, both[:, :, frames + f : frames + f + 1], rtol=0, atol=1e-5)
-        dit(clean[:, :, f : f + 1], torch.zeros(1, 1), text, frames_T=at, context=cache, commit=True)
-
-
-@torch.no_grad()
-def test_p8_later_frames_change_nothing(dit: VideoDiT) -> None:
-    x, text = noise(1, 16, 6, HEIGHT, WIDTH), noise(1, 8, 32)
-    whole = dit(x, torch.full((1, 1), 0.5), text, causal_block=2)
-    cut = dit(x[:, :, :4], torch.full((1, 1), 0.5), text, causal_block=2)
-    torch.testing.assert_close(whole[:, :, :4], cut, rtol=0, atol=1e-6)
-
-
-@torch.no_grad()
-def test_p12_slots_in_any_order_attend_alike(dit: VideoDiT) -> None:
-    x, text = noise(1, 16, 4, HEIGHT, WIDTH), noise(1, 8, 32)
-    at = torch.tensor([3])
-    outs = []
-    for order in ([0, 1, 2], [2, 0, 1]):
-        cache = KVCache(layers=LAYERS, capacity=3)
-        straight = KVCache(layers=LAYERS, capacity=3)
-        for f in range(3):
-            clean = torch.zeros(1, 1)
-            dit(x[:, :, f : f + 1], clean, text, frames_T=torch.tensor([f]), context=straight, commit=True)
-        for layer in range(LAYERS):
-            held = straight.read(layer)
-            assert held is not None
-            k, v = (h.unflatten(1, (3, TOKENS))[:, order].flatten(1, 2) for h in held)
-            cache.write(layer, [0, 1, 2], k, v)
-        cache.publish(order, [0, 1, 2])
-        outs.append(dit(x[:, :, 3:], torch.full((1, 1), 0.5), text, frames_T=at, context=cache))
-    torch.testing.assert_close(outs[0], outs[1], rtol=0, atol=1e-5)
-
-
-@torch.no_grad()
-def test_cache_fork_and_state_are_independent(dit: VideoDiT) -> None:
-    x, text = noise(1, 16, 2, HEIGHT, WIDTH), noise(1, 8, 32)
-    cache = KVCache(layers=LAYERS, capacity=2)
-    dit(x[:, :, :1], torch.zeros(1, 1), text, frames_T=torch.tensor([0]), context=cache, commit=True)
-    twin = cache.fork()
-    twin.drop([0])
-    dit(x[:, :, 1:], torch.zeros(1, 1), text, frames_T=torch.tensor([1]), context=twin, commit=True)
-    assert cache.frames == (0,) and twin.frames == (1,)
-    held, other = cache.read(0), twin.read(0)
-    assert held is not None and other is not None and not torch.equal(held[0], other[0])
-
-
-def test_cache_refuses_to_write_a_frame_twice_or_beyond_its_room() -> None:
-    cache = KVCache(layers=1, capacity=2)
-    cache.write(0, cache.reserve([0]), noise(1, 1, 1, 2), noise(1, 1, 1, 2))
-    cache.publish([0], [0])
-    with pytest.raises(AssertionError, match="written once"):
-        cache.reserve([0])
-    with pytest.raises(AssertionError, match="2 frames need slots"):
-        cache.reserve([1, 2])
+def test_texts_and_frames_must_be_as_many(dit: VideoDiT) -> None:
+    text = dit.prepare_text(words())
+    for texts in (TextPerFrame((text,) * 2), TextPerFrame((text,) * 3, early=(text,))):
+        with pytest.raises(AssertionError, match="a text for each of 3 frames"):
+            dit(latents(3), torch.zeros(1, 1), texts)

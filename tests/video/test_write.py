@@ -18,6 +18,7 @@ from vgen.clip import Clip
 from vgen.errors import InputError
 from vgen.video import write
 from vgen.video.ffmpeg import Ffmpeg, input_arguments
+from vgen.video.partial import growing_path
 from vgen.video.read import probe, read_video
 from vgen.video.write import KINDS, Kind, open_writer
 
@@ -25,7 +26,7 @@ ALL_KINDS = ["clip.mp4", "clip.gif", "clip.mkv", "clip", "clip.png"]
 
 
 def partials(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if ".partial-" in path.name]
+    return [path.name for path in folder.iterdir() if ".partial" in path.name]
 
 
 @pytest.mark.parametrize("name", ALL_KINDS)
@@ -107,6 +108,9 @@ def test_chunking_does_not_matter(tmp_path_factory: pytest.TempPathFactory, cuts
         ("foreign", (32, 48), 12, "it holds 'diary.txt'"),
         (".mp4", (32, 48), 12, r"a kind alone is no name; give one, such as clip\.mp4"),
         ("c" * 252 + ".mp4", (32, 48), 12, "File name too long"),
+        ("clip.partial.mp4", (32, 48), 12, r"the name of 'clip\.mp4' while it grows"),
+        ("taken.mkv", (32, 48), 12, r"taken\.partial\.mkv': a folder of that name exists"),
+        ("own", (32, 48), 12, r"own\.partial': it holds 'diary.txt'"),
     ],
 )
 def test_refusals_name_what_is_possible_and_write_nothing(
@@ -116,6 +120,9 @@ def test_refusals_name_what_is_possible_and_write_nothing(
     (tmp_path / "file").write_text("mine")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "diary.txt").write_text("mine")
+    (tmp_path / "taken.partial.mkv").mkdir()
+    (tmp_path / "own.partial").mkdir()
+    (tmp_path / "own.partial" / "diary.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     with (
         pytest.raises(InputError, match=message),
@@ -203,7 +210,7 @@ def test_kill_while_writing_leaves_the_old_clip(tmp_path: Path, name: str) -> No
     old = Clip.read(Clip(frames=moving_frames(), fps=12).save(tmp_path / name))
     killed(FOREVER, tmp_path / name, lines=3)
     assert Clip.read(tmp_path / name).sha256() == old.sha256()
-    assert len(partials(tmp_path)) == 1
+    assert partials(tmp_path) == [growing_path(tmp_path / name).name]
 
 
 def test_kill_at_any_moment_leaves_a_whole_clip(tmp_path: Path) -> None:

@@ -121,10 +121,10 @@ def compare(
     assert isinstance(attention, SparseAttention), "as above"
     sparse_FYX3 = pipeline.start(config, said, attention=attention).clip().frames
     return Comparison(
-        errors_SN=watched.errors(job.table.per_step),
+        errors_SN=watched.errors(job.sampling.table.per_step),
         dense_FYX3=dense_FYX3,
         sparse_FYX3=sparse_FYX3,
-        rows=record_rows(attention, job.table.per_step),
+        rows=record_rows(attention, job.sampling.table.per_step),
         effective_density=attention.effective_density(),
         seed=job.seed,
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from vgen import __version__
-from vgen.cli import attention, bench, generate, models, playground, replay, train
+from vgen.cli import attention, bench, generate, models, playground, replay, samplers, train
 
 __all__ = ["app"]
 
@@ -17,9 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("generate")(generate.generate)
+app.command("generate", cls=generate.GenerateCommand)(generate.generate)
 app.command("replay")(replay.replay)
 app.command("models")(models.models)
+app.command("samplers")(samplers.samplers)
 app.add_typer(attention.app, name="attention")
 app.add_typer(bench.app, name="bench")
 app.add_typer(playground.app, name="playground")

@@ -1,17 +1,16 @@
-"""`vgen bench attention`: measured comparisons."""
+"""`vgen bench attention | samplers`: measured comparisons."""
 
+import json
+import sys
 from typing import Annotated
 
 import typer
 
+from vgen.errors import ConfigError
+
 __all__ = ["app"]
 
 app = typer.Typer(name="bench", help="Measure this machine.", no_args_is_help=True)
-
-
-@app.callback()
-def _root() -> None:
-    """Keeps `attention` a word of its own while it is the only one."""
 
 
 @app.command("attention")
@@ -27,3 +26,65 @@ def attention(
     from vgen.bench.attention import main
 
     main([f"--{name}" for name, asked in (("json", as_json), ("quick", quick), ("write", write)) if asked])
+
+
+@app.command("samplers")
+def samplers(
+    parts: Annotated[
+        str | None, typer.Option(help="presets, memory, cache, freenoise, colours, stream; by commas.")
+    ] = None,
+    presets: Annotated[str | None, typer.Option(help="Samplers, by commas; all, or those that are judged.")] = None,
+    lengths: Annotated[str | None, typer.Option(help="Times the model's own length, by commas.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of the sampler.")] = None,
+    count: Annotated[int | None, typer.Option(help="Prompts of the part colours.")] = None,
+    model: Annotated[str, typer.Option(help="Name or folder.")] = "playground",
+    device: Annotated[str | None, typer.Option(help="cuda or cuda:N: measure the part stream.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Keep the figures beside those of vgen.bench.")] = False,
+    case: Annotated[str | None, typer.Option(hidden=True, help="One clip, as JSON: what each clip runs in.")] = None,
+) -> None:
+    """Time every sampler, and see what becomes of its picture on long clips.
+
+    Without --parts: presets at 1, 4 and 10 times the model's length, which takes about an hour on two cores.
+    """
+    from vgen.cli.quiet import quiet as hush
+
+    hush()
+    if case is not None:
+        from vgen.bench.sampler_clips import Case, run_case
+        from vgen.cli.output import write_run
+
+        typer.echo(json.dumps(run_case(Case(**json.loads(case)), write_run)))
+        return
+    from rich.console import Console
+
+    from vgen.bench.sampler_tables import tables
+    from vgen.bench.samplers import RESULTS, Asked, bench_samplers
+
+    asked = Asked(
+        parts=_words(parts) or (("presets",) if device is None else ("stream",)),
+        presets=_words(presets) or None,
+        lengths=tuple(map(_whole, _words(lengths))) or None,
+        steps=steps,
+        count=count,
+        device=device,
+        model=model,
+    )
+    figures = bench_samplers(asked, results=RESULTS if write else None)
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for table in tables(figures):
+        console.print(table)
+
+
+def _words(listed: str | None) -> tuple[str, ...]:
+    """What is named, by commas; each once."""
+    return tuple(dict.fromkeys(word.strip() for word in (listed or "").split(",") if word.strip()))
+
+
+def _whole(word: str) -> int:
+    if not word.isdecimal():
+        raise ConfigError(f"--lengths takes whole numbers, such as 1,4,10, got '{word[:20]}'")
+    return int(word)

@@ -1,23 +1,25 @@
 """`vgen generate`: a prompt or an image in, a clip out."""
 
-import json
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vgen.cli.formats import Format
-from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, require_prompt
+from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
 from vgen.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from vgen.pipeline import VideoPipeline
     from vgen.run import Run
 
-__all__ = ["generate"]
+__all__ = ["GenerateCommand", "generate"]
 
+PromptAt = typer.Option("--prompt-at", metavar="TIME PROMPT", help="What is seen from a time on: 4s 'a cube falls'.")
 PROMPTS_LIMIT_BYTES = 1 << 20
 Flag = typer.Option
 Words = typer.Argument(metavar="PROMPT [KEY=VALUE ...]", help="What should be seen; then config keys, if any.")
@@ -25,12 +27,32 @@ Output = typer.Option("-o", "--output", help=".mp4, .gif, .mkv (lossless), or a 
 Force = typer.Option("--force-sampler", help="Run a sampler that the model was not trained for.")
 
 
+class GenerateCommand(TyperCommand):
+    """`--prompt-at` takes two words, which typer cannot say of an option that may be repeated; they travel as one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        words = iter(args)
+        for word in words:
+            joined.append(word)
+            if word == "--prompt-at":
+                pair = list(itertools.islice(words, 2))
+                if len(pair) < 2 or pair[0].startswith("-") or pair[1].startswith("--"):
+                    raise InputError("--prompt-at takes a time and a prompt: --prompt-at 4s 'a green cube falls'")
+                joined.append("\n".join(pair))
+        return super().parse_args(ctx, joined)
+
+
 def generate(
     words: Annotated[list[str] | None, Words] = None,
     image: Annotated[str | None, Flag(help="First frame: path of a picture.")] = None,
     prompts: Annotated[Path | None, Flag(help="File with a prompt on each line, instead of PROMPT.")] = None,
     model: Annotated[str | None, Flag(help="'playground' (comes with vgen), or a diffusers-format folder.")] = None,
-    sampler: Annotated[str | None, Flag(help="full, causal, ... (configs/sampler).")] = None,
+    prompt_at: Annotated[list[str] | None, PromptAt] = None,
+    story: Annotated[Path | None, Flag(help="YAML list of {at: seconds, prompt: words}.")] = None,
+    extend: Annotated[str | None, Flag(help="Clip (or its .json) to go on from; the length is what is added.")] = None,
+    resume: Annotated[Path | None, Flag(help="Go on with a killed run: its folder <name>.run.")] = None,
+    sampler: Annotated[str | None, Flag(help="full, causal, streaming, ... (vgen samplers).")] = None,
     attention: Annotated[str | None, Flag(help="dense, radial, ... (vgen attention list), or a YAML of one.")] = None,
     seconds: Annotated[float | None, Flag(help="Length in seconds.")] = None,
     num_frames: Annotated[int | None, Flag(help="Length in frames.")] = None,
@@ -44,6 +66,7 @@ def generate(
     fps: Annotated[int | None, Flag(help="Frames per second.")] = None,
     output: Annotated[str | None, Output] = None,
     sheet: Annotated[bool, Flag("--sheet", help="Also write a contact sheet beside the clip.")] = False,
+    preview: Annotated[bool, Flag("--preview", help="Write a sheet of the present guess while it runs.")] = False,
     config: Annotated[Path | None, Flag(help="YAML with any config keys.")] = None,
     device: Annotated[str | None, Flag(help="auto, cpu, cuda, cuda:N.")] = None,
     dtype: Annotated[str | None, Flag(help="auto, float32, bfloat16, float16.")] = None,
@@ -51,11 +74,13 @@ def generate(
     output_format: Annotated[Format, Flag("--format", help="The path, or the record, on stdout.")] = Format.HUMAN,
 ) -> None:
     """Make a clip. Only the prompt is needed; everything else has a default that fits the model."""
-    prompt, assignments = _split(words or [], prompts)
+    prompt, assignments = _split(words or [], prompts is not None or resume is not None)
     width, height = _size(size)
     flags = {
         "request.prompt": prompt,
+        "request.story": _story(prompt_at, story),
         "request.image": image,
+        "request.extend": extend,
         "model.id": model,
         "sampler.name": sampler,
         "attention.name": attention,
@@ -72,6 +97,7 @@ def generate(
         "request.fps": fps,
         "output.path": output,
         "output.sheet": sheet or None,
+        "output.preview": preview or None,
         "run.device": device,
         "run.dtype": dtype,
         "sampler.force": force_sampler or None,
@@ -79,8 +105,16 @@ def generate(
     layers = [] if config is None else [(f"config {config}", read_config(config))]
     if attention is not None and Path(attention).suffix in (".yaml", ".yml"):
         layers.append((f"attention {attention}", read_config(Path(attention), group="attention")))
-        attention = None
-    merged, said = merge(*layers, ("command line", _once(flags, parse_assignments(assignments))))
+        flags["attention.name"] = None
+    asked = _once(flags, parse_assignments(assignments))
+    if resume is not None and prompts is not None:
+        raise ConfigError("--resume goes on with one run, --prompts begins several; give one of them")
+    if resume is not None:
+        from vgen.cli.resume import go_on
+
+        go_on(resume, [*layers, ("command line", asked)], output_format)
+        return
+    merged, said = merge(*layers, ("command line", asked))
     _generate_all(merged, said, _every_prompt(merged, prompts), output_format)
 
 
@@ -88,7 +122,7 @@ def _generate_all(config: GenerateConfig, said: list[str], prompts: list[str], o
     from vgen.cli.quiet import quiet
 
     quiet()
-    from vgen.cli.output import check_files, claimed, write_run
+    from vgen.cli.output import check_files, claimed, tell, write_run
     from vgen.cli.progress import say
     from vgen.pipeline import VideoPipeline
 
@@ -97,16 +131,13 @@ def _generate_all(config: GenerateConfig, said: list[str], prompts: list[str], o
     paths = _paths(config.output.path, len(runs))
     for run, path in zip(runs, paths, strict=True):
         if path is not None:
-            check_files(path, run.job, sheet=config.output.sheet)
+            check_files(path, run.job, config.output)
     _announce(pipeline, runs)
     for run, asked in zip(runs, paths, strict=True):
         for note in run.notes:
             say(f"note: {note}")
         with claimed(asked, run.job) as path:
-            record = write_run(run, path, sheet=config.output.sheet)
-        stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record["stages_s"].items())
-        say(f"{stages}; peak {record['peak_mib']:,.0f} MiB; seed {run.job.seed}")
-        typer.echo(json.dumps(record) if output_format is Format.JSON else str(path))
+            tell(write_run(run, path, config.output), path, output_format)
 
 
 def _runs(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str], prompts: list[str]) -> "list[Run]":
@@ -143,17 +174,17 @@ def _announce(pipeline: "VideoPipeline", runs: "list[Run]") -> None:
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
     say(
         f"{pipeline.model.card.name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
-        f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampler}, {job.table.num_steps} steps"
+        f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampling.name}, {job.num_steps} steps"
         f"{guidance}{attention}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
     )
 
 
-def _split(words: list[str], prompts: Path | None) -> tuple[str | None, list[str]]:
+def _split(words: list[str], no_prompt: bool) -> tuple[str | None, list[str]]:
     """The prompt and the key=value words behind it; `request.promt=...` in front is a misspelt key, not a prompt."""
     if not words:
         return None, []
     key, equals, _ = words[0].partition("=")
-    if prompts is not None or (equals and key.startswith(tuple(f"{group}." for group in GROUPS))):
+    if (no_prompt and equals) or (equals and key.startswith(tuple(f"{group}." for group in GROUPS))):
         return None, words
     return words[0], words[1:]
 
@@ -179,10 +210,22 @@ def _once(flags: dict[str, Any], assigned: dict[str, Any]) -> dict[str, Any]:
 def _every_prompt(config: GenerateConfig, prompts: Path | None) -> list[str]:
     if prompts is not None and config.request.prompt:
         raise ConfigError("PROMPT and --prompts both say what should be seen; give one of them")
+    if prompts is not None and config.request.story is not None:
+        raise ConfigError("--prompts and a story both say what should be seen; give one of them")
     found = [config.request.prompt] if prompts is None else _read_prompts(prompts)
-    for prompt in found:
+    for prompt in found if config.request.story is None else []:
         require_prompt(prompt)
     return found
+
+
+def _story(prompt_at: list[str] | None, story: Path | None) -> list[Any] | None:
+    """Timed prompts from either source."""
+    if prompt_at and story is not None:
+        raise ConfigError("--prompt-at and --story both say what is seen when; give one of them")
+    if story is not None:
+        return read_story(story)
+    pairs = [words.partition("\n") for words in prompt_at or []]
+    return [{"at": at, "prompt": prompt} for at, _, prompt in pairs] or None
 
 
 def _read_prompts(path: Path) -> list[str]:

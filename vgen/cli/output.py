@@ -1,5 +1,7 @@
 """What a run leaves on the disk: the clip, its record, the conditioning image, the contact sheet."""
 
+import json
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,20 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from PIL import Image
 
-from vgen.cli.progress import watched
+from vgen.checkpoint import Checkpoint
+from vgen.cli.formats import Format
+from vgen.cli.preview import write_preview
+from vgen.cli.progress import say, watched
 from vgen.clip import Clip, default_output
-from vgen.files import check_file, replacing
+from vgen.config import OutputConfig
+from vgen.files import check_file, remove, replacing
 from vgen.job import Job
+from vgen.models.load import EMBEDDED
 from vgen.records import check_record, comment_of, write_record
-from vgen.run import Run
-from vgen.video.write import check_output, open_writer
+from vgen.run import Event, Run
+from vgen.video.write import VideoWriter, check_output, open_writer
 
-__all__ = ["check_files", "claimed", "write_run"]
+__all__ = ["check_files", "claimed", "tell", "write_run"]
+
+PREVIEWS = 4  # in the fall of a frame from noise to clean
 
 
-def check_files(path: Path, job: Job, *, sheet: bool) -> None:
+def check_files(path: Path, job: Job, output: OutputConfig) -> None:
     """Checks before a run that everything it will write at and beside `path` can be written.
 
     Raises:
@@ -28,8 +38,11 @@ def check_files(path: Path, job: Job, *, sheet: bool) -> None:
     """
     check_output(path, fps=job.fps, height=job.height, width=job.width)
     check_record(path)
-    for picture in _pictures(path, job, sheet=sheet).values():
+    for picture in _pictures(path, job, output).values():
         check_file(picture)
+    checkpoint = Checkpoint.beside(path)
+    if job.sampling.in_chunks or checkpoint.begun:
+        checkpoint.check()
 
 
 @contextmanager
@@ -43,38 +56,109 @@ def claimed(asked: Path | None, job: Job) -> Iterator[Path]:
             path.parent.rmdir()
 
 
-def write_run(run: Run, path: Path, *, sheet: bool) -> dict[str, Any]:
-    """Runs a job and writes clip, record, conditioning image and contact sheet.
+def write_run(run: Run, path: Path, output: OutputConfig, *, resume: Checkpoint | None = None) -> dict[str, Any]:
+    """Runs a job and writes clip, record, conditioning image, contact sheet and previews.
+
+    A run that finishes frames in chunks leaves a checkpoint beside the clip until it is done, and what there is of the
+    clip as a file that can be played.
+
+    Args:
+        run: not begun.
+        path: of the clip.
+        output: what else is written.
+        resume: the checkpoint that the run goes on from.
 
     Returns:
         the record, with the stage `write` and the files that were written.
     """
     job, kept, write_s = run.job, [], 0.0
-    with open_writer(path, fps=job.fps, height=job.height, width=job.width) as writer:
-        for event in watched(run):
+    checkpoint = resume or (Checkpoint.beside(path) if job.sampling.in_chunks else None)
+    pictures = _pictures(path, job, output)
+    look = _Previewer(run, pictures.get("preview"))
+    with (
+        _told_how_to_go_on(run, checkpoint),
+        open_writer(
+            path, fps=job.fps, height=job.height, width=job.width, keep_partial=checkpoint is not None
+        ) as writer,
+        _cleared(checkpoint, writer),
+    ):
+        wanted = {"suffix": path.suffix, "sheet": output.sheet, "preview": output.preview}
+        for event in watched(run.events(checkpoint, resume=resume is not None, output=wanted)):
+            look(event)
             if event.frames_FYX3 is not None:
                 since = time.perf_counter()
                 writer.write(event.frames_FYX3)
                 write_s += time.perf_counter() - since
-                if sheet:
+                if output.sheet:
                     kept.append(event.frames_FYX3)
         writer.comment = comment_of(run.record())
         since = time.perf_counter()
     write_s += time.perf_counter() - since
     record = run.record()
     record["stages_s"]["write"] = round(write_s, 3)
-    pictures = _pictures(path, job, sheet=sheet)
     if job.image_YX3 is not None:
         _write_png(pictures["image"], Image.fromarray(job.image_YX3))
-    if sheet:
+    if output.sheet:
         _write_png(pictures["sheet"], Clip(frames=np.concatenate(kept), fps=float(job.fps)).sheet())
     write_record(path, record)
+    if checkpoint is not None:
+        checkpoint.drop()
     return record | {"files": {"clip": str(path)} | {kind: str(picture) for kind, picture in pictures.items()}}
 
 
-def _pictures(path: Path, job: Job, *, sheet: bool) -> dict[str, Path]:
+def tell(record: dict[str, Any], path: Path, output_format: Format) -> None:
+    """What a finished run says: its path or record on stdout, how it went on stderr."""
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record["stages_s"].items())
+    say(f"{stages}; peak {record['peak_mib']:,.0f} MiB; seed {record['seed']}")
+    for warning in (record["drift"] or {}).get("warnings") or []:
+        say(f"warning: {warning}")
+    typer.echo(json.dumps(record) if output_format is Format.JSON else str(path))
+
+
+@contextmanager
+def _told_how_to_go_on(run: Run, checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Says how to go on with a run that ends early."""
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if checkpoint is not None and not done and checkpoint.in_use and checkpoint.begun:
+            model = "" if run.model.id == EMBEDDED else f" --model {shlex.quote(run.model.id)}"
+            folder = shlex.quote(str(checkpoint.path))
+            say(f"finished chunks are kept; go on with: vgen generate --resume {folder}{model}")
+
+
+@contextmanager
+def _cleared(checkpoint: Checkpoint | None, writer: VideoWriter) -> Iterator[None]:
+    """Leaves nothing of a run that ends before there is something to go on from."""
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if checkpoint is not None and not done and checkpoint.in_use and not checkpoint.begun:
+            checkpoint.drop()
+            remove(writer.partial)
+
+
+class _Previewer:
+    """Writes the present guess to a sheet, a few times in the fall of each frame."""
+
+    def __init__(self, run: Run, path: Path | None) -> None:
+        self.run, self.path = run, path
+        self.every = max(1, run.job.num_steps // PREVIEWS)
+
+    def __call__(self, event: Event) -> None:
+        if self.path is None or event.x0_BCTHW is None or event.done % self.every:
+            return
+        frames_FYX3 = self.run.preview(event.x0_BCTHW)
+        write_preview(self.path, frames_FYX3, title=f"step {event.done} of {event.total}")
+
+
+def _pictures(path: Path, job: Job, output: OutputConfig) -> dict[str, Path]:
     """The pictures beside a clip."""
-    wanted = {"image": job.image_YX3 is not None, "sheet": sheet}
+    wanted = {"image": job.image_YX3 is not None, "sheet": output.sheet, "preview": output.preview}
     return {kind: path.with_suffix(f".{kind}.png") for kind, is_wanted in wanted.items() if is_wanted}
 
 

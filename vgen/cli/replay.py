@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vgen.config import knob_of, merge
-from vgen.errors import ConfigError, InputError, ModelError
+from vgen.cli.past import base_of, checked, image_of, set_threads
+from vgen.config import OutputConfig, merge
+from vgen.errors import InputError, ModelError
 
 __all__ = ["replay"]
 
@@ -19,6 +20,7 @@ def replay(
         bool, typer.Option("--verify", help="Compare with the recorded frames; exit 1 if they differ.")
     ] = False,
     model: Annotated[str | None, typer.Option(help="The model's folder, where it is not the embedded one.")] = None,
+    extend: Annotated[Path | None, typer.Option("--extend", help="The clip that it went on from, if one.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the new clip goes.")] = None,
     device: Annotated[str | None, typer.Option(help="Other than the recorded one.")] = None,
 ) -> None:
@@ -29,75 +31,33 @@ def replay(
     from vgen.cli.output import check_files, claimed, write_run
     from vgen.cli.progress import say
     from vgen.models.load import EMBEDDED
-    from vgen.pipeline import VideoPipeline
+    from vgen.pipeline import VideoPipeline, clip_of
     from vgen.records import read_record
 
     past = read_record(record)
-    resolved = _checked(past, record)
+    resolved = checked(past, record)
     recorded_device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
     config, said = merge((f"record {record}", resolved))
+    if (past.get("extends") is None) != (extend is None):
+        why = "it went on from another clip; name that with --extend" if extend is None else "it went on from no clip"
+        raise InputError(f"{record}: {why}")
+    base = None if extend is None else base_of(past, clip_of(extend))
     if model is None and past["model"].get("id") != EMBEDDED:
         raise ModelError(f"{record}: made with model '{past['model'].get('id')}'; name its folder with --model")
-    _set_threads(past["machine"].get("threads"))
+    set_threads(past["machine"].get("threads"))
     pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device or recorded_device, dtype=dtype)
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{record}: made with other weights than those of model '{pipeline.model.id}'")
-    run = pipeline.start(config, said, _image(past, record))
+    run = pipeline.start(config, said, image_of(past, record.with_suffix(".image.png")), base=base)
     if output is not None:
-        check_files(output, run.job, sheet=False)
+        check_files(output, run.job, OutputConfig())
     with claimed(output, run.job) as path:
-        new = write_run(run, path, sheet=False)
+        new = write_run(run, path, OutputConfig())
     typer.echo(str(path))
     if verify:
         passed, verdict = _verdict(past, new, record, path)
         say(verdict)
         raise typer.Exit(0 if passed else 1)
-
-
-def _checked(past: dict[str, Any], record: Path) -> dict[str, Any]:
-    """What the record asks for, once each part of it that is used has the type it must have."""
-    from vgen.job import RESOLVED_KEYS
-    from vgen.run import RECORD_SCHEMA
-
-    if past.get("schema") != RECORD_SCHEMA:
-        raise ConfigError(f"{record}: record schema {past.get('schema')!r}; this vgen reads {RECORD_SCHEMA}")
-    for part in ("resolved", "model", "frames", "versions", "machine"):
-        if not isinstance(past.get(part), dict):
-            raise ConfigError(f"{record}: not a record of a run: its '{part}' is no object")
-    if not isinstance(past.get("image"), dict | None):
-        raise ConfigError(f"{record}: not a record of a run: its 'image' is no object")
-    resolved, needed = dict(past["resolved"]), {"run.device", "run.dtype"}
-    possible = RESOLVED_KEYS | needed | {key for key in resolved if knob_of(key) is not None}
-    missing, foreign = sorted(needed - {*resolved}), sorted({*resolved} - possible)
-    if missing:
-        raise ConfigError(f"{record}: not a record of a run: 'resolved' lacks '{missing[0]}'")
-    if foreign:
-        raise ConfigError(f"{record}: 'resolved' holds '{foreign[0]}', which no run of vgen writes there")
-    return resolved
-
-
-def _set_threads(recorded: object) -> None:
-    """As many threads as the record says, since sums are split by them; within what this machine has."""
-    import os
-
-    import torch
-
-    if isinstance(recorded, int):
-        torch.set_num_threads(max(1, min(recorded, os.cpu_count() or 1)))
-
-
-def _image(past: dict[str, Any], record: Path) -> Any:
-    """The conditioning image beside the record, if its digest is the recorded one."""
-    if past.get("image") is None:
-        return None
-    from vgen.frames import digest_of
-    from vgen.images import load_image
-
-    path = record.with_suffix(".image.png")
-    pixels_YX3 = load_image(path).pixels_YX3
-    if digest_of(pixels_YX3[None]) != past["image"].get("sha256"):
-        raise InputError(f"{path}: not the image that the clip was made from")
-    return pixels_YX3
 
 
 def _verdict(past: dict[str, Any], new: dict[str, Any], record: Path, path: Path) -> tuple[bool, str]:

@@ -5,30 +5,31 @@ once, when it is clean, and never moved: dropping it only frees its slot. Slots 
 does not care, because every key carries its position.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
 __all__ = ["KVCache"]
 
-FREE = -1
+FREE = torch.iinfo(torch.int64).min  # no frame; frames in front of a clip have negative indices
 
 
-@dataclass(frozen=True, slots=True)
 class _Ring:
-    """One layer's slots; S is the number of slots, P tokens per frame."""
+    """One layer's slots, and the caches that hold it; S is the number of slots, P tokens per frame."""
 
-    k_BSPNK: Tensor
-    v_BSPNK: Tensor
+    def __init__(self, k_BSPNK: Tensor, v_BSPNK: Tensor, owner: "KVCache") -> None:
+        self.k_BSPNK, self.v_BSPNK = k_BSPNK, v_BSPNK
+        self.owners = WeakSet((owner,))
 
 
 class KVCache:
     """Keys and values of at most `capacity` latent frames for each of `layers` layers.
 
     Filled by `VideoDiT.forward(..., context=cache, commit=True)`. Memory is allocated at the first write and does not
-    grow: 2 * layers * capacity * tokens_per_frame * width values per item of the batch.
+    grow: 2 * layers * capacity * tokens_per_frame * width values per item of the batch. Forks share it until one of
+    them writes, which then goes on with a copy of the layer that it writes to.
     """
 
     def __init__(self, *, layers: int, capacity: int) -> None:
@@ -64,29 +65,27 @@ class KVCache:
     def write(self, layer: int, slots: Sequence[int], k_BMNK: Tensor, v_BMNK: Tensor) -> None:
         """Copies un-rotated keys and values of whole frames, in the order of `slots`."""
         per_frame = k_BMNK.shape[1] // len(slots)
-        k_BSPNK = k_BMNK.unflatten(1, (len(slots), per_frame))
-        v_BSPNK = v_BMNK.unflatten(1, (len(slots), per_frame))
-        ring = self._rings[layer]
-        if ring is None:
-            shape = (k_BSPNK.shape[0], self.capacity, *k_BSPNK.shape[2:])
-            ring = self._rings[layer] = _Ring(k_BMNK.new_zeros(shape), v_BMNK.new_zeros(shape))
-        ring.k_BSPNK[:, slots] = k_BSPNK
-        ring.v_BSPNK[:, slots] = v_BSPNK
+        ring = self._writable(layer, k_BMNK, per_frame)
+        ring.k_BSPNK[:, slots] = k_BMNK.unflatten(1, (len(slots), per_frame))
+        ring.v_BSPNK[:, slots] = v_BMNK.unflatten(1, (len(slots), per_frame))
 
     def publish(self, frames: Sequence[int], slots: Sequence[int]) -> None:
         """Makes written frames visible, once every layer has them."""
         for frame, slot in zip(frames, slots, strict=True):
             self._frame_of_slot[slot] = frame
 
-    def drop(self, frames: Iterable[int]) -> None:
+    def drop(self, frames: Container[int]) -> None:
         """Forgets frames; those not held are none of its business."""
-        gone = set(frames)
-        self._frame_of_slot = [FREE if frame in gone else frame for frame in self._frame_of_slot]
+        self._frame_of_slot = [FREE if frame in frames else frame for frame in self._frame_of_slot]
 
     def fork(self) -> "KVCache":
-        """An independent copy: writing to one does not disturb the other."""
+        """An independent copy, which takes no memory before one of the two writes."""
         twin = KVCache(layers=len(self._rings), capacity=self.capacity)
-        twin.load_state_dict(self.state_dict())
+        twin._frame_of_slot = list(self._frame_of_slot)
+        twin._rings = list(self._rings)
+        for ring in self._rings:
+            if ring is not None:
+                ring.owners.add(twin)
         return twin
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -104,4 +103,16 @@ class KVCache:
         self._frame_of_slot = slots
         for layer in range(len(self._rings)):
             held = f"{layer}.k" in state
-            self._rings[layer] = _Ring(state[f"{layer}.k"].clone(), state[f"{layer}.v"].clone()) if held else None
+            self._rings[layer] = _Ring(state[f"{layer}.k"].clone(), state[f"{layer}.v"].clone(), self) if held else None
+
+    def _writable(self, layer: int, like_BMNK: Tensor, per_frame: int) -> _Ring:
+        """The ring of a layer, allocated or copied so that no other cache sees what is written."""
+        ring = self._rings[layer]
+        if ring is None:
+            shape = (like_BMNK.shape[0], self.capacity, per_frame, *like_BMNK.shape[2:])
+            ring = _Ring(like_BMNK.new_zeros(shape), like_BMNK.new_zeros(shape), self)
+        elif len(ring.owners) > 1:
+            ring.owners.discard(self)
+            ring = _Ring(ring.k_BSPNK.clone(), ring.v_BSPNK.clone(), self)
+        self._rings[layer] = ring
+        return ring

@@ -13,13 +13,14 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vgen.config import OneOf, Range, sampler_presets
+from vgen.config import OneOf, Range
 from vgen.errors import ModelError
 
-__all__ = ["CARD_FILE", "ModelCard", "card_for"]
+__all__ = ["CARD_FILE", "TRAININGS", "ModelCard", "card_for"]
 
 CARD_FILE = "vgen.yaml"
 CARD_LIMIT_BYTES = 64 << 10
+TRAININGS = ("full", "causal", "forcing")
 CHECKS: dict[str, Range | OneOf] = {
     "height": Range(16, 8192, " px"),
     "width": Range(16, 8192, " px"),
@@ -45,7 +46,8 @@ class ModelCard:
         fps: frames per second of the material it was trained on.
         num_inference_steps, guidance_scale: what its figures were measured with.
         text_length: text tokens; part of the model, because Wan attends to padding.
-        samplers: names of the samplers whose way of noising it was trained for.
+        samplers: ways of noising it was trained for, each of which serves several samplers: `full` (one level for all
+            frames), `causal` (clean frames behind a mask), `forcing` (a level of its own for each frame).
         causal_block: latent frames per block of causal sampling.
         trained_window: latent frames seen at once in training; the default causal window.
         closed_vocabulary: whether words outside its tokenizer mean nothing to it.
@@ -137,7 +139,7 @@ def _card(content: dict[str, Any], where: str) -> ModelCard:
     assert isinstance(card, ModelCard), f"{where} became {type(card).__name__}"
     for name, check in CHECKS.items():
         _refuse(where, name, getattr(card, name), check.problem(getattr(card, name)))
-    samplers = OneOf(tuple(sampler_presets()))
+    samplers = OneOf(TRAININGS)
     for sampler in card.samplers:
         _refuse(where, "samplers", sampler, samplers.problem(sampler))
     _refuse(where, "samplers", [], None if card.samplers else "at least one is needed")

@@ -1,5 +1,7 @@
-"""`WanDenoiser`: a `VideoDiT` as the samplers want it, predicting the clean latent."""
+"""`WanDenoiser`: a `VideoDiT` as the samplers want it, predicting the clean latent; `TextBook`: what it reads."""
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -7,22 +9,90 @@ from torch import Tensor
 
 from vgen.attention import Dense, VideoAttention
 from vgen.models.cache import KVCache
-from vgen.models.dit import PreparedText, VideoDiT
+from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
+from vgen.models.rope import Rope
+from vgen.samplers.prompts import Cue
 
-__all__ = ["WanDenoiser"]
+__all__ = ["TextBook", "WanDenoiser"]
 
 
 @dataclass(frozen=True, slots=True)
+class _Mix:
+    """One text: a prompt, or two of them blended."""
+
+    prompt: int
+    other: int
+    share: float
+
+
+class TextBook:
+    """The prompts of one guidance branch, prepared for the model when a frame first reads them.
+
+    Args:
+        dit: whose cross-attention reads them.
+        states: of the text encoder, text_BMD of each prompt of the request, as `Cue` counts them; the same tensor where
+            it is the same prompt again.
+        capacity: texts kept prepared beyond the call that needs them; the latest are. One takes as much memory as
+            2 * layers * text length * width values.
+    """
+
+    def __init__(self, dit: VideoDiT, states: Sequence[Tensor], *, capacity: int = 8) -> None:
+        assert states and capacity >= 1, f"a book holds prompts, got {len(states)} and room for {capacity}"
+        self.capacity = capacity
+        self._dit, self._states = dit, tuple(states)
+        first = {id(text): i for i, text in reversed(list(enumerate(self._states)))}
+        self._first = [first[id(text)] for text in self._states]
+        self._prepared: OrderedDict[_Mix, PreparedText] = OrderedDict()
+
+    def __call__(self, cues: Sequence[Cue]) -> PreparedText | TextPerFrame:
+        """What `VideoDiT.forward` reads for frames with these cues; one text where all have the same."""
+        late = [self._mix(cue) for cue in cues]
+        early = [self._mix(cue if cue.early is None else Cue(prompt=cue.early)) for cue in cues]
+        needed = {mix: self._text(mix) for mix in dict.fromkeys(late + early)}
+        while len(self._prepared) > self.capacity:
+            self._prepared.popitem(last=False)
+        if len(needed) == 1:
+            return needed[late[0]]
+        by_frame = tuple(needed[mix] for mix in late)
+        return TextPerFrame(by_frame, None if early == late else tuple(needed[mix] for mix in early))
+
+    def _mix(self, cue: Cue) -> _Mix:
+        """What is equal is the same mix, and with it the same text."""
+        prompt = self._first[cue.prompt]
+        other = prompt if cue.other is None else self._first[cue.other]
+        if other == prompt or cue.share == 0:
+            return _Mix(prompt, prompt, 0.0)
+        if cue.share == 1:
+            return _Mix(other, other, 0.0)
+        return _Mix(prompt, other, cue.share)
+
+    @torch.no_grad()
+    def _text(self, mix: _Mix) -> PreparedText:
+        if mix not in self._prepared:
+            a_BMD, b_BMD = self._states[mix.prompt].float(), self._states[mix.other].float()
+            text_BMD = torch.lerp(a_BMD, b_BMD, mix.share)
+            self._prepared[mix] = self._dit.prepare_text(text_BMD.to(self._dit.device, self._dit.dtype))
+        self._prepared.move_to_end(mix)
+        return self._prepared[mix]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WanDenoiser:
     """Turns the velocity v = eps - x0 into x0 = x - sigma v; latents stay fp32 outside the model.
 
     Args:
         dit: the model.
+        texts: the prompts that cues count.
         attention: of its self-attention layers.
+        rope: where in time the frames stand that a pass sees.
+        causal_block: frames per block where the shown frames see no later block; they all see each other where None.
     """
 
     dit: VideoDiT
+    texts: TextBook
     attention: VideoAttention = field(default_factory=Dense)
+    rope: Rope = field(default_factory=Rope)
+    causal_block: int | None = None
 
     @torch.no_grad()
     def __call__(
@@ -30,33 +100,46 @@ class WanDenoiser:
         x_BCTHW: Tensor,
         sigma_BT: Tensor,
         *,
-        frames_T: Tensor,
-        text: PreparedText,
+        frames: tuple[int, ...],
+        cues: tuple[Cue, ...],
         context: KVCache | None,
         label_BT: Tensor | None = None,
     ) -> Tensor:
-        told = sigma_BT if label_BT is None else label_BT
-        velocity = self.dit(
+        """As `samplers.Denoiser`."""
+        velocity_BCTHW = self.dit(
             x_BCTHW.to(self.dit.dtype),
-            told,
-            text,
-            frames_T=frames_T,
+            sigma_BT if label_BT is None else label_BT,
+            self.texts(cues),
+            frames=frames,
+            causal_block=self.causal_block,
             context=context,
             attention=self.attention,
+            rope=self.rope,
             sigma=float(sigma_BT.max()),
         )
-        return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity.to(x_BCTHW)
+        return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity_BCTHW.to(x_BCTHW)
 
     @torch.no_grad()
-    def commit(self, x0_BCTHW: Tensor, *, frames_T: Tensor, text: PreparedText, context: KVCache) -> None:
-        clean_BT = torch.zeros(x0_BCTHW.shape[0], 1, dtype=torch.float64, device=x0_BCTHW.device)
+    def commit(
+        self,
+        x0_BCTHW: Tensor,
+        *,
+        frames: tuple[int, ...],
+        cues: tuple[Cue, ...],
+        context: KVCache,
+        label: float = 0.0,
+    ) -> None:
+        """As `samplers.Denoiser`; to attention that differs by noise level the frames are clean, whatever the label."""
+        label_BT = torch.full((x0_BCTHW.shape[0], 1), label, dtype=torch.float64, device=x0_BCTHW.device)
         self.dit(
             x0_BCTHW.to(self.dit.dtype),
-            clean_BT,
-            text,
-            frames_T=frames_T,
+            label_BT,
+            self.texts(cues),
+            frames=frames,
+            causal_block=self.causal_block,
             context=context,
             commit=True,
             attention=self.attention,
+            rope=self.rope,
             sigma=0.0,
         )

@@ -3,12 +3,14 @@
 Parameter names and config are those of diffusers' `WanTransformer3DModel`, so every Wan-class folder loads, and
 `to_stock` gives the stock class back for writing. What differs is inside: the modulation is per frame, [B, T, 6, D],
 never expanded to tokens; positions are explicit; self-attention is a swappable `VideoAttention`, optionally
-block-causal, over cached and own keys; keys and values of the text are computed once per prompt.
+block-causal, over cached and own keys; keys and values of the text are computed once per prompt, and each frame may
+read another one.
 
 Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.09748.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
@@ -26,12 +28,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from vgen.attention import Dense, VideoAttention, block_causal
 from vgen.models.cache import KVCache
-from vgen.models.rope import Rotation, apply_rotation, rotation
+from vgen.models.rope import Rope, Rotation, apply_rotation, rotation
 from vgen.shapes import TokenGrid
 
-__all__ = ["PreparedText", "VideoDiT"]
+__all__ = ["PreparedText", "TextPerFrame", "VideoDiT"]
 
 DENSE = Dense()
+ABSOLUTE = Rope()
 TIMESTEPS = 1000.0  # a Wan model's timestep is 1000 sigma
 
 
@@ -50,6 +53,38 @@ class PreparedText:
     """Cross-attention keys and values of all layers for one prompt; made by `VideoDiT.prepare_text`."""
 
     layers: tuple[TextKV, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPerFrame:
+    """A prompt for each shown frame. The same prompt must be the same object: neighbours that share it read it at once.
+
+    Args:
+        frames: one per shown frame.
+        early: what the first half of the layers reads instead (FreeNoise's motion injection: Qiu et al. 2024,
+            arXiv:2310.15169); `frames` where None.
+    """
+
+    frames: tuple[PreparedText, ...]
+    early: tuple[PreparedText, ...] | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """Neighbouring frames that read the same text."""
+
+    text: PreparedText
+    frames: int
+
+
+def _runs(texts: Sequence[PreparedText]) -> list[_Run]:
+    runs: list[_Run] = []
+    for text in texts:
+        if runs and runs[-1].text is text:
+            runs[-1].frames += 1
+        else:
+            runs.append(_Run(text, 1))
+    return runs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +118,13 @@ def _cross(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> Tensor:
     return out.transpose(1, 2).flatten(2)
 
 
+def _read(q_BLNK: Tensor, text: TextKV, dtype: torch.dtype) -> Tensor:
+    out_BLD = _cross(q_BLNK, text.k_BMNK, text.v_BMNK).to(dtype)
+    if text.image_k_BMNK is None or text.image_v_BMNK is None:
+        return out_BLD
+    return out_BLD + _cross(q_BLNK, text.image_k_BMNK, text.image_v_BMNK).to(dtype)
+
+
 class VideoDiTBlock(nn.Module):
     """One Wan block: self-attention, cross-attention to the text, feed-forward."""
 
@@ -106,12 +148,14 @@ class VideoDiTBlock(nn.Module):
         self.norm3 = FP32LayerNorm(dim, eps, elementwise_affine=False)
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
-    def forward(self, x_BLD: Tensor, modulation_BT6D: Tensor, text: TextKV, layer: int, shared: _Pass) -> Tensor:
+    def forward(
+        self, x_BLD: Tensor, modulation_BT6D: Tensor, texts: Sequence[_Run], layer: int, shared: _Pass
+    ) -> Tensor:
         table_BT6D = self.scale_shift_table.unsqueeze(1) + modulation_BT6D.float()
         shift, scale, gate, c_shift, c_scale, c_gate = table_BT6D.unbind(2)
         normed_BLD = _modulate(self.norm1(x_BLD.float()), shift, scale).type_as(x_BLD)
         x_BLD = _gated(x_BLD, self._self_attention(normed_BLD, layer, shared), gate)
-        x_BLD = x_BLD + self._cross_attention(self.norm2(x_BLD.float()).type_as(x_BLD), text)
+        x_BLD = x_BLD + self._cross_attention(self.norm2(x_BLD.float()).type_as(x_BLD), texts, layer)
         normed_BLD = _modulate(self.norm3(x_BLD.float()), c_shift, c_scale).type_as(x_BLD)
         return _gated(x_BLD, self.ffn(normed_BLD), c_gate)
 
@@ -147,13 +191,13 @@ class VideoDiTBlock(nn.Module):
             )
         return cast(Tensor, attn.to_out[0](out_BLNK.flatten(2).type_as(x_BLD)))
 
-    def _cross_attention(self, x_BLD: Tensor, text: TextKV) -> Tensor:
+    def _cross_attention(self, x_BLD: Tensor, texts: Sequence[_Run], layer: int) -> Tensor:
         attn = self.attn2
         q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
-        out_BLD = _cross(q_BLNK, text.k_BMNK, text.v_BMNK).type_as(x_BLD)
-        if text.image_k_BMNK is not None and text.image_v_BMNK is not None:
-            out_BLD = out_BLD + _cross(q_BLNK, text.image_k_BMNK, text.image_v_BMNK).type_as(x_BLD)
-        return cast(Tensor, attn.to_out[0](out_BLD))
+        per_frame = q_BLNK.shape[1] // sum(run.frames for run in texts)
+        parts = q_BLNK.split([run.frames * per_frame for run in texts], dim=1)
+        outs = [_read(part, run.text.layers[layer], x_BLD.dtype) for part, run in zip(parts, texts, strict=True)]
+        return cast(Tensor, attn.to_out[0](outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)))
 
     def text_kv(self, text_BMD: Tensor, image_BMD: Tensor | None) -> TextKV:
         """Cross-attention keys and values of embedded conditions."""
@@ -236,13 +280,14 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         self,
         x_BCTHW: Tensor,
         sigma_BT: Tensor,
-        text: Tensor | PreparedText,
+        text: Tensor | PreparedText | TextPerFrame,
         *,
-        frames_T: Tensor | None = None,
+        frames: Sequence[int] | None = None,
         causal_block: int | None = None,
         context: KVCache | None = None,
         commit: bool = False,
         attention: VideoAttention = DENSE,
+        rope: Rope = ABSOLUTE,
         sigma: float | None = None,
     ) -> Tensor:
         """The velocity eps - x0 at every element of x.
@@ -250,28 +295,31 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         Args:
             x_BCTHW: noisy latents (with the channels of an image condition where the model takes them).
             sigma_BT: noise level of each latent frame in 0..1; T may be 1 where all frames share one.
-            text: states of the text encoder, text_BMD, or what `prepare_text` made of them.
-            frames_T: absolute latent index of each frame, which is its position; 0..T-1 where None. On the CPU.
-            causal_block: frames per block of block-causal attention; full attention where None.
-            context: clean frames that the given ones see too, at their own positions.
-            commit: write the keys and values of the given frames to `context`; they must be clean.
+            text: states of the text encoder, text_BMD, or what `prepare_text` made of them, for all frames or for each.
+            frames: absolute latent index of each frame; 0..T-1 where None.
+            causal_block: frames per block of block-causal attention, blocks counted from frame 0 of the clip; full
+                attention where None.
+            context: clean frames that the given ones see too.
+            commit: write the keys and values of the given frames to `context`.
             attention: of the frames to themselves and to the context.
+            rope: where in time the frames of the context and the given ones stand.
             sigma: the highest of `sigma_BT` as a plain number, for attention that differs by noise level.
 
         Returns:
             velocity_BCTHW in the dtype of the weights, with the model's `out_channels`.
         """
         _, patch_h, patch_w = self.config.patch_size
-        frames, height, width = x_BCTHW.shape[2], x_BCTHW.shape[3] // patch_h, x_BCTHW.shape[4] // patch_w
-        indices = tuple(range(frames)) if frames_T is None else tuple(frames_T.tolist())
-        prepared = text if isinstance(text, PreparedText) else self.prepare_text(text)
-        temb_BTD, modulation_BT6D = self._time(sigma_BT, prepared.layers[0].k_BMNK.dtype)
+        indices = tuple(range(x_BCTHW.shape[2]) if frames is None else frames)
+        height, width = x_BCTHW.shape[3] // patch_h, x_BCTHW.shape[4] // patch_w
+        early, late = self._texts(text, len(indices))
+        temb_BTD, modulation_BT6D = self._time(sigma_BT, late[0].text.layers[0].k_BMNK.dtype)
         grid = TokenGrid(frames=indices, height=height, width=width)
-        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, sigma)
+        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma)
 
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
-        for layer, kv in enumerate(prepared.layers):
-            x_BLD = self._block(layer)(x_BLD, modulation_BT6D, kv, layer, shared)
+        for layer in range(len(self.blocks)):
+            texts = early if layer < len(self.blocks) // 2 else late
+            x_BLD = self._block(layer)(x_BLD, modulation_BT6D, texts, layer, shared)
         if shared.context is not None and shared.slots is not None:
             shared.context.publish(indices, shared.slots)
 
@@ -280,7 +328,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         return rearrange(
             self.proj_out(x_BLD),
             "b (t h w) (ph pw c) -> b c t (h ph) (w pw)",
-            t=frames,
+            t=len(indices),
             h=height,
             w=width,
             ph=patch_h,
@@ -298,6 +346,15 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
 
     def _block(self, layer: int) -> VideoDiTBlock:
         return cast(VideoDiTBlock, self.blocks[layer])
+
+    def _texts(self, text: Tensor | PreparedText | TextPerFrame, frames: int) -> tuple[list[_Run], list[_Run]]:
+        """What the frames read in the first half of the layers, and in the second."""
+        if not isinstance(text, TextPerFrame):
+            prepared = text if isinstance(text, PreparedText) else self.prepare_text(text)
+            return [_Run(prepared, frames)], [_Run(prepared, frames)]
+        early = text.frames if text.early is None else text.early
+        assert len(text.frames) == len(early) == frames, f"a text for each of {frames} frames, got {len(text.frames)}"
+        return _runs(early), _runs(text.frames)
 
     def _time(self, sigma_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Time embedding [B, T, D] and the blocks' modulation [B, T, 6, D]."""
@@ -317,13 +374,16 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         context: KVCache | None,
         commit: bool,
         attention: VideoAttention,
+        rope: Rope,
         sigma: float | None,
     ) -> _Pass:
-        def rotation_of(frames: tuple[int, ...]) -> Rotation:
-            positions_T = torch.tensor(frames, device=device)
-            return rotation(positions_T, grid.height, grid.width, self.config.attention_head_dim)
-
         past = () if context is None else context.frames
+        places, head_width = rope.places(past + grid.frames), self.config.attention_head_dim
+
+        def rotation_of(frames: tuple[int, ...]) -> Rotation:
+            positions_T = torch.tensor([places[frame] for frame in frames], device=device)
+            return rotation(positions_T, grid.height, grid.width, head_width, rope.riflex)
+
         slots = None
         if commit:
             assert context is not None, "commit=True needs a context to write to"

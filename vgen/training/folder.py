@@ -70,7 +70,7 @@ def model_card(config: PlaygroundTraining) -> ModelCard:
         num_inference_steps=recipe.num_inference_steps,
         guidance_scale=recipe.guidance_scale,
         text_length=recipe.text_length,
-        samplers=["full", "causal"],
+        samplers=["full", "causal", "forcing"],
         causal_block=recipe.causal_block,
         trained_window=recipe.window,
         closed_vocabulary=True,

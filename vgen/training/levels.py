@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vgen.training.fopp import draw_rising
+from vgen.samplers.fopp import draw_rising
 
 __all__ = ["MIX_CAUSAL", "MIX_FULL", "WAYS", "draw_sigmas", "shifted"]
 

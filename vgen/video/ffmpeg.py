@@ -92,6 +92,7 @@ class Ffmpeg:
         assert self._process.stdin is not None, "this run was opened for reading"
         try:
             self._process.stdin.write(data)
+            self._process.stdin.flush()
         except BrokenPipeError as error:
             self._process.wait()
             raise self._failure() from error

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from vgen.training.fopp import draw_rising, log_endings, log_openings, log_pmf
+from vgen.samplers.fopp import draw_rising, log_endings, log_openings, log_pmf
 
 
 @pytest.mark.parametrize(("frames", "timesteps"), [(1, 5), (3, 4), (9, 1000), (16, 1000)])

@@ -1,0 +1,83 @@
+"""Past runs, read as data: what a record asks for, once each part of it that is used has the type it must have."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vgen.config import knob_of
+from vgen.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from vgen.clip import Clip
+    from vgen.frames import Frames
+
+__all__ = ["base_of", "checked", "image_of", "set_threads"]
+
+
+def checked(past: dict[str, Any], where: Path) -> dict[str, Any]:
+    """The resolved request of a record, as dotted config keys.
+
+    Raises:
+        ConfigError: another schema, or something that no run of vgen writes.
+    """
+    from vgen.job import RESOLVED_KEYS
+    from vgen.run import RECORD_SCHEMA
+
+    if past.get("schema") != RECORD_SCHEMA:
+        raise ConfigError(f"{where}: record schema {past.get('schema')!r}; this vgen reads {RECORD_SCHEMA}")
+    for part in ("request", "resolved", "model", "frames", "versions", "machine"):
+        if not isinstance(past.get(part), dict):
+            raise ConfigError(f"{where}: not a record of a run: its '{part}' is no object")
+    for part in ("image", "extends"):
+        if not isinstance(past.get(part), dict | None):
+            raise ConfigError(f"{where}: not a record of a run: its '{part}' is no object")
+    resolved, needed = dict(past["resolved"]), {"run.device", "run.dtype"}
+    possible = RESOLVED_KEYS | needed | {key for key in resolved if knob_of(key) is not None}
+    missing, foreign = sorted(needed - {*resolved}), sorted({*resolved} - possible)
+    if missing:
+        raise ConfigError(f"{where}: not a record of a run: 'resolved' lacks '{missing[0]}'")
+    if foreign:
+        raise ConfigError(f"{where}: 'resolved' holds '{foreign[0]}', which no run of vgen writes there")
+    return resolved
+
+
+def image_of(past: dict[str, Any], path: Path) -> "Frames | None":
+    """The first frame that a run was given, from where it should be kept; None where it was given none.
+
+    Raises:
+        InputError: it is missing, or another one.
+    """
+    if past.get("image") is None:
+        return None
+    from vgen.frames import digest_of
+    from vgen.images import load_image
+
+    pixels_YX3 = load_image(path).pixels_YX3
+    if digest_of(pixels_YX3[None]) != past["image"].get("sha256"):
+        raise InputError(f"{path}: not the image that the clip was made from")
+    return pixels_YX3
+
+
+def base_of(past: dict[str, Any], path: Path) -> "Clip | None":
+    """The clip that a run went on from, from where it should be kept; None where it went on from none.
+
+    Raises:
+        InputError: it is missing, or another one.
+    """
+    if past.get("extends") is None:
+        return None
+    from vgen.clip import Clip
+
+    clip = Clip.read(path)
+    if clip.sha256() != past["extends"].get("sha256"):
+        raise InputError(f"{path}: not the clip that was gone on from")
+    return clip
+
+
+def set_threads(recorded: object) -> None:
+    """As many threads as the record says, since sums are split by them; within what this machine has."""
+    import os
+
+    import torch
+
+    if isinstance(recorded, int):
+        torch.set_num_threads(max(1, min(recorded, os.cpu_count() or 1)))

@@ -1,0 +1,93 @@
+"""`vgen generate --resume`: goes on with a killed run, so that its frames are those of an uninterrupted one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vgen.cli.formats import Format
+from vgen.config import OutputConfig, merge
+from vgen.errors import ConfigError, InputError, ModelError
+
+if TYPE_CHECKING:
+    from vgen.checkpoint import Checkpoint
+
+__all__ = ["go_on"]
+
+_FREE = ("model.id",)  # only finds the model, whose weights are compared
+
+
+def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format) -> None:
+    """Finishes the clip whose checkpoint stands in `folder`.
+
+    Args:
+        folder: `<name>.run`, or the clip beside it.
+        layers: what else was said; it must not differ from what the run was asked for.
+        output_format: of what is told at the end.
+
+    Raises:
+        InputError, ConfigError, ModelError: no such run, or one of another request, model or version.
+    """
+    from vgen.cli.quiet import quiet
+
+    quiet()
+    from vgen.checkpoint import BASE, IMAGE, Checkpoint
+    from vgen.cli.output import tell, write_run
+    from vgen.cli.past import base_of, checked, image_of, set_threads
+    from vgen.models.load import EMBEDDED
+    from vgen.pipeline import VideoPipeline
+
+    if not folder.name:
+        raise InputError(f"'{folder}' is no unfinished run; one is a folder <name>.run beside a clip")
+    checkpoint = Checkpoint.beside(folder)
+    past = checkpoint.record()
+    resolved = checked(past, checkpoint.path)
+    path, output = _output(checkpoint, past)
+    asked = {key: value for _, values in layers for key, value in values.items() if value is not None}
+    _same_request(checkpoint.path, past, asked)
+    _same_versions(checkpoint.path, past)
+    model = asked.get("model.id")
+    if model is None and past["model"].get("id") != EMBEDDED:
+        raise ModelError(
+            f"{checkpoint.path}: made with model '{past['model'].get('id')}'; name its folder with --model"
+        )
+    set_threads(past["machine"].get("threads"))
+    device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
+    pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype)
+    if pipeline.model.digests() != past["model"].get("digests"):
+        raise ModelError(f"{checkpoint.path}: made with other weights than those of model '{pipeline.model.id}'")
+    config, said = merge((f"run {checkpoint.path}", resolved))
+    image_YX3, base = image_of(past, checkpoint.path / IMAGE), base_of(past, checkpoint.path / BASE)
+    run = pipeline.start(config, said, image_YX3, base=base)
+    tell(write_run(run, path, output, resume=checkpoint), path, output_format)
+
+
+def _output(checkpoint: "Checkpoint", past: dict[str, Any]) -> tuple[Path, OutputConfig]:
+    """What the run was writing, and where: of the record only the kind is taken, and checked."""
+    output = past.get("output")
+    suffix = output.get("suffix") if isinstance(output, dict) else None
+    if not isinstance(output, dict) or str(suffix).lower() not in (".mp4", ".mkv", ".gif", ".png", ""):
+        raise InputError(f"{checkpoint.path}: writes a clip of kind {str(suffix)[:20]!r}, which vgen does not")
+    wanted = OutputConfig(sheet=output.get("sheet") is True, preview=output.get("preview") is True)
+    return checkpoint.path.with_suffix(str(suffix)), wanted
+
+
+def _same_request(folder: Path, past: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Refuses what differs both from what was said then and from what became of it."""
+    requested = past["request"]
+    for key, value in asked.items():
+        if key not in _FREE and value not in (past["resolved"].get(key), requested.get(key)):
+            there = requested.get(key, past["resolved"].get(key))
+            raise ConfigError(
+                f"{folder}: {key} is {str(there)[:60]!r} there, asked for {str(value)[:60]!r}; "
+                "a resumed run keeps its request"
+            )
+
+
+def _same_versions(folder: Path, past: dict[str, Any]) -> None:
+    from vgen.machine import versions
+
+    for name, now in versions().items():
+        if past["versions"].get(name) != now:
+            raise ConfigError(
+                f"{folder}: begun with {name} {past['versions'].get(name)!r:.40}, this is {now!r}; "
+                "frames would not be the same, so generate it again"
+            )
