@@ -8,6 +8,7 @@ Letters here: `X` maps (items and heads that do not share one), `Y` items and he
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from vgen.attention.executors.tiling import Tiles, tiles_of
 __all__ = ["Gather"]
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_COPIED_BYTES = 1 << 21  # at once and per thread, so that copies are read from the cache
+_COPIED_BYTES = 1 << 14  # at once, per row of a tile and thread: narrow tiles read their copies often, from the cache
 _LOGITS_BYTES = 1 << 25  # at once, in the backward pass
+_BITS_OF_MINUS_INF = -(1 << 23)  # 0xFF800000, as int32
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +95,15 @@ class _Piece:
     """Some tiles of one shape and some of the heads that share them: what one call of the kernel computes.
 
     Args:
-        keys: the keys of each tile and head as rows of k_XYMK; None where they are a run.
+        units: what each tile and head reads of k_XYMK, in pieces of `unit` keys; None where it is a run.
         mask_G1RC: added to the logits.
     """
 
     tiles: Tiles
     chosen: range
     shared: slice
-    keys: Tensor | None
+    units: Tensor | None
+    unit: int
     mask_G1RC: Tensor | None
 
     def queries_of(self, x_XYL: Tensor) -> Tensor:
@@ -127,16 +130,18 @@ class _Piece:
 
     def keys_of(self, x_XYMK: Tensor) -> Tensor:
         """The keys or values that the tiles read, [G, Y, C, K]."""
-        if self.keys is None:
+        if self.units is None:
             return self._run(x_XYMK)
-        heads, width = x_XYMK[0, self.shared].shape[0], x_XYMK.shape[-1]
-        return x_XYMK.view(-1, width).index_select(0, self.keys).view(len(self.chosen), heads, -1, width)
+        heads, width = self.shared.stop - self.shared.start, x_XYMK.shape[-1]
+        copied = x_XYMK.view(-1, self.unit * width).index_select(0, self.units)
+        return copied.view(len(self.chosen), heads, -1, width)
 
     def add_keys(self, x_XYMK: Tensor, values_GYCK: Tensor) -> None:
-        if self.keys is None:
+        if self.units is None:
             self._run(x_XYMK).add_(values_GYCK)
         else:
-            x_XYMK.view(-1, x_XYMK.shape[-1]).index_add_(0, self.keys, values_GYCK.flatten(0, 2))
+            per_unit = self.unit * x_XYMK.shape[-1]
+            x_XYMK.view(-1, per_unit).index_add_(0, self.units, values_GYCK.reshape(-1, per_unit))
 
     def _rows(self) -> list[tuple[int, int]]:
         return [(self.tiles.owner_G[g], self.tiles.start_G[g]) for g in self.chosen]
@@ -151,37 +156,55 @@ def _pieces(
     blocks: BlockMap, tiles: tuple[Tiles, ...], k_XYMK: Tensor, bias: FrameBias | None, *, heads_at_once: int
 ) -> Iterator[_Piece]:
     sharing, keys, width = k_XYMK.shape[1:]
+    unit, masks = gcd(*blocks.key_edges), _Masks(blocks, bias)
     for same in tiles:
         copied = 2 * same.keys * width * k_XYMK.element_size()  # by a tile and head
-        fitting = max(1, _COPIED_BYTES * torch.get_num_threads() // copied)
+        fitting = max(1, _COPIED_BYTES * same.rows * torch.get_num_threads() // copied)
         step = sharing if same.run is not None else min(sharing, fitting)
         step = min(step, heads_at_once)
         together = max(1, fitting // sharing) if step == sharing else 1
         for first in range(0, len(same.owner_G), together):
             chosen = range(first, min(first + together, len(same.owner_G)))
-            mask_G1RC = _mask(blocks, same, chosen, bias)
-            positions_GC = None if same.run is not None else torch.stack([same.positions_C(g, blocks) for g in chosen])
+            mask_G1RC = masks.of(same, chosen)
+            at_GC = None if same.run is not None else torch.stack([same.positions(g, blocks, unit) for g in chosen])
             for y in range(0, sharing, step):
                 shared = slice(y, min(y + step, sharing))
-                rows = None
-                if positions_GC is not None:
+                units = None
+                if at_GC is not None:
                     owner_G = torch.tensor([same.owner_G[g] for g in chosen])
                     head_GY = owner_G[:, None] * sharing + torch.arange(shared.start, shared.stop)
-                    rows = (head_GY[..., None] * keys + positions_GC[:, None]).flatten()
-                yield _Piece(same, chosen, shared, rows, mask_G1RC)
+                    units = (head_GY[..., None] * (keys // unit) + at_GC[:, None]).flatten()
+                yield _Piece(same, chosen, shared, units, unit, mask_G1RC)
 
 
-def _mask(blocks: BlockMap, tiles: Tiles, chosen: range, bias: FrameBias | None) -> Tensor | None:
-    """What is added to the logits of tiles: the bias, and -inf where a pair is dropped."""
-    parts = []
-    for tile in chosen if tiles.masked or bias is not None else ():
-        # 1 - 1/1 = 0, 1 - 1/0 = -inf; four times faster than a choice by a mask
-        added = (1 - tiles.kept_RC(tile, blocks).float().reciprocal_()) if tiles.masked else torch.zeros(())
-        if bias is not None:
-            query_R = torch.arange(tiles.start_G[tile], tiles.start_G[tile] + tiles.rows)
-            added = added + bias.between(query_R[:, None], tiles.positions_C(tile, blocks)[None, :])
-        parts.append(added)
-    return torch.stack(parts)[:, None] if parts else None
+class _Masks:
+    """What is added to the logits of tiles: the bias, and -inf where a pair is dropped.
+
+    All tiles share the memory of one mask: fresh memory for each would cost several times what filling it does.
+    """
+
+    def __init__(self, blocks: BlockMap, bias: FrameBias | None) -> None:
+        self.blocks, self.bias = blocks, bias
+        self._memory = torch.empty(0)
+
+    def of(self, tiles: Tiles, chosen: range) -> Tensor | None:
+        """mask_G1RC, valid until the next is asked for; None where nothing is added."""
+        if not tiles.masked and self.bias is None:
+            return None
+        size = len(chosen) * tiles.rows * tiles.keys
+        if self._memory.numel() < size:
+            self._memory = torch.empty(size)
+        mask_G1RC = self._memory[:size].view(len(chosen), 1, tiles.rows, tiles.keys)
+        for tile, mask_RC in zip(chosen, mask_G1RC[:, 0], strict=True):
+            if tiles.masked:  # by bits: 1 - 1 = 0 is 0.0, and 0 - 1 has all of them, those of -inf too
+                bits_RC = mask_RC.view(torch.int32)
+                bits_RC.copy_(tiles.kept_RC(tile, self.blocks)).sub_(1).bitwise_and_(_BITS_OF_MINUS_INF)
+            else:
+                mask_RC.zero_()
+            if self.bias is not None:
+                query_R = torch.arange(tiles.start_G[tile], tiles.start_G[tile] + tiles.rows)
+                mask_RC += self.bias.between(query_R[:, None], tiles.positions(tile, self.blocks)[None, :])
+        return mask_G1RC
 
 
 class _Attention(torch.autograd.Function):

@@ -11,7 +11,6 @@ Letters here: `X` maps (items and heads that do not share one), `U` query blocks
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import ceil
 
 import torch
 from torch import Tensor
@@ -61,22 +60,23 @@ class Tiles:
     merged: bool
     masks: dict[int, Tensor] = field(default_factory=dict)
 
-    def positions_C(self, tile: int, blocks: BlockMap) -> Tensor:
-        """The keys that a tile reads."""
-        edges = torch.tensor(blocks.key_edges)
-        chosen = self.blocks_GS[tile]
-        sizes = edges.diff()[chosen]
-        shift = edges[chosen] - (sizes.cumsum(0) - sizes)
-        return torch.arange(self.keys) + shift.repeat_interleave(sizes, output_size=self.keys)
+    def positions(self, tile: int, blocks: BlockMap, unit: int = 1) -> Tensor:
+        """The keys that a tile reads, counted in units that all edges of key blocks are multiples of."""
+        edges = _tensor(blocks.key_edges) // unit
+        chosen_S = self.blocks_GS[tile]
+        size_S = edges.diff()[chosen_S]
+        shift_S = edges[chosen_S] - (size_S.cumsum(0) - size_S)
+        count = self.keys // unit
+        return torch.arange(count) + shift_S.repeat_interleave(size_S, output_size=count)
 
     def kept_RC(self, tile: int, blocks: BlockMap) -> Tensor:
         """Which pairs of a tile are kept."""
         if tile in self.masks:
             return self.masks[tile]
-        positions_C, start = self.positions_C(tile, blocks), self.start_G[tile]
+        positions_C, start = self.positions(tile, blocks), self.start_G[tile]
         row_R = torch.arange(start, start + self.rows)
-        block_R = torch.bucketize(row_R, torch.tensor(blocks.query_edges[1:]), right=True)
-        size_S = torch.tensor(blocks.key_edges).diff()[self.blocks_GS[tile]]
+        block_R = torch.bucketize(row_R, _tensor(blocks.query_edges)[1:], right=True)
+        size_S = _tensor(blocks.key_edges).diff()[self.blocks_GS[tile]]
         state_UV = blocks.state_BNUV.flatten(0, 1)[self.owner_G[tile], block_R[0] : block_R[-1] + 1]
         state_UC = state_UV[:, self.blocks_GS[tile]].repeat_interleave(size_S, dim=1)
         kept_RC = (state_UC == FULL)[block_R - block_R[0]]
@@ -126,7 +126,7 @@ class _Layer:
         return cls(
             rows_T=starts.diff(),
             start_T=starts[:-1],
-            size_V=torch.tensor(blocks.key_edges).diff(),
+            size_V=_tensor(blocks.key_edges).diff(),
             some_XTV=some_XTV,
             masked_XT=(some_XTV & ~full_XTV).any(-1),
             merged=merged,
@@ -192,14 +192,13 @@ def _candidates(blocks: BlockMap) -> Iterator[list[_Layer]]:
     while groups[-1] < count and 2 * groups[-1] <= most:
         groups.append(2 * groups[-1])
     yield from ([layer] for _, layer in _narrow(blocks, some_XUV, full_XUV, groups, merged=False))
-    fast = ceil(max(_PACES) / size)
-    for group in (group for group in {*groups, fast} if group > 1 and _WIDE_ROWS / size <= group <= most):
+    for group in (group for group in groups if group > 1 and group * size >= _WIDE_ROWS):
         wide_XTV = _grouped(full_XUV, group, True).all(2)
-        wide_XTV &= ((wide_XTV * torch.tensor(blocks.key_edges).diff()).sum(-1) >= _WIDE_KEYS)[..., None]
+        wide_XTV &= ((wide_XTV * _tensor(blocks.key_edges).diff()).sum(-1) >= _WIDE_KEYS)[..., None]
         wide = _Layer.of(blocks, group, wide_XTV, wide_XTV, merged=False)
         rest_XUV = some_XUV & ~wide_XTV.repeat_interleave(group, dim=1)[:, :count]
         for narrower, layer in _narrow(blocks, rest_XUV, full_XUV, groups, merged=True):
-            if narrower < group and group % narrower == 0:
+            if narrower < group:
                 yield [wide, layer]
 
 
@@ -211,6 +210,11 @@ def _narrow(
         if group > 1:
             some_XUV, full_XUV = _grouped(some_XUV, 2, False).any(2), _grouped(full_XUV, 2, True).all(2)
         yield group, _Layer.of(blocks, group, some_XUV, full_XUV, merged=merged)
+
+
+@lru_cache(maxsize=16)
+def _tensor(edges: tuple[int, ...]) -> Tensor:
+    return torch.tensor(edges)
 
 
 def _grouped(table_XUV: Tensor, group: int, missing: bool) -> Tensor:

@@ -184,11 +184,16 @@ def test_the_real_world_keeps_its_colours() -> None:
 
 
 @pytest.fixture(scope="module")
-def figures(model: str) -> dict[str, Any]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def figures(model: str, results: Path) -> dict[str, Any]:
     """Every part, on a tiny model."""
     asked = Asked(parts=("colours",), presets=("causal", "full"), lengths=(1,), steps=1, count=2, model=model)
-    found = bench_samplers(asked)
-    costs = bench_samplers(Asked(parts=("cache", "freenoise"), lengths=(1,), steps=1, model=model))
+    found = bench_samplers(asked, results=results)
+    costs = bench_samplers(Asked(parts=("cache", "freenoise"), lengths=(1,), steps=1, model=model), results=results)
     rows = [
         run_case(Case(preset=preset, times=1, steps=1, model=model), write_run)
         for preset in ("full", "rolling-forcing")
@@ -198,8 +203,10 @@ def figures(model: str) -> dict[str, Any]:
     return found | costs | {"presets": {"rows": rows}, "memory": {"fifo": stretch}, "stream": {"rows": gpu}}
 
 
-def test_every_part_has_figures_and_a_table(figures: dict[str, Any]) -> None:
+def test_every_part_has_figures_and_a_table(figures: dict[str, Any], results: Path) -> None:
     assert json.loads(json.dumps(figures)) == figures
+    kept = json.loads((results / "samplers-cpu.json").read_text())
+    assert kept == {part: figures[part] for part in ("colours", "cache", "freenoise")}
     assert figures.keys() == samplers.PARTS.keys()
     colours = figures["colours"]
     assert colours["best"]["preset"] == "causal" and 0 <= colours["best"]["rate"] <= 1

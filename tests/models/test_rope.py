@@ -1,6 +1,7 @@
 """Rotary positions: frequencies as published, RIFLEx where it applies and nowhere else (research number P31)."""
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.models.tiny import latents, tiny_dit, words
 from vgen.errors import ConfigError
-from vgen.models.rope import Riflex, Rope, intrinsic_frequency, rotation
+from vgen.models.rope import Riflex, Rope, apply_rotation, intrinsic_frequency, rotation
 
 WAN = 128  # head width
 
@@ -81,3 +82,12 @@ def test_a_scheme_sees_all_frames_rising_and_once() -> None:
     assert Rope().places((7, 0, -2)) == {-2: -2, 0: 0, 7: 7}
     with pytest.raises(ValueError, match="zip"):
         Rope(positions=lambda visible: visible[1:]).places((0, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_compiled_rotation_is_the_same(dtype: torch.dtype) -> None:
+    by = rotation(torch.arange(3), 2, 4, 16)
+    x_BLNK = torch.randn(2, 24, 3, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with patch("torch.compiler.is_compiling", return_value=True):
+        written_out = apply_rotation(x_BLNK, by)
+    assert torch.equal(apply_rotation(x_BLNK, by), written_out)

@@ -49,32 +49,34 @@ def _presets(figures: Figures) -> Iterator[Table]:
             f"+{row['peak_mib'] - row['idle_mib']:,.0f}",
         )
     yield cost
-    yield _pictures("What becomes of the picture (one clip)", figures["rows"], signed=True)
+    yield _pictures("What becomes of the picture (one clip)", figures["rows"])
 
 
-def _pictures(title: str, rows: list[Figures], *, signed: bool) -> Table:
-    changes = ("brightness", "saturation", "red_green", "blue_yellow", "sharpness", "motion")
-    heads = ("bright", "colour", "red / green", "blue / yellow", "sharp", "motion")
+def _pictures(title: str, rows: list[Figures]) -> Table:
     shown = _table(
         title,
-        *("length", "sampler", *heads, "next frame", "far frame", "gap", "moving", "warned"),
-        caption=f"change from the first second to the last; similarity; share of the picture that moves{_LEGEND}",
+        *("length", "sampler", "light", "colour", "tint", "sharp", "motion", "next", "far", "gap", "moving", "warned"),
+        caption=(
+            "change from the first second to the last; similarity of neighbours and of frames a gap apart; share of "
+            f"the picture that moves; warnings of drift{_LEGEND}"
+        ),
     )
     for row, new in _grouped(rows):
         if new:
             shown.add_section()
         picture = row["picture"]
         change = picture["change"] or {}
-        warned = picture["warned"] if "warned" in picture else len(picture["warnings"])
+        tints = [value for name in ("red_green", "blue_yellow") if (value := change.get(name)) is not None]
         shown.add_row(
             _length(row),
             _name(row),
-            *(_number(change.get(name), "+.3f" if signed else ".3f") for name in changes),
-            _number(picture["adjacent"], ".3f"),
-            _number(picture["far"], ".3f"),
+            *(_number(change.get(name)) for name in ("brightness", "saturation")),
+            _number(max(tints, key=abs, default=None)),
+            *(_number(change.get(name)) for name in ("sharpness", "motion")),
+            *(_number(picture[name]) for name in ("adjacent", "far")),
             "-" if picture["far_frames"] is None else str(picture["far_frames"]),
-            _number(picture["motion"], ".1%"),
-            f"{warned:.0%}" if isinstance(warned, float) else str(warned),
+            "-" if picture["motion"] is None else f"{picture['motion']:.1%}",
+            f"{picture['warned']:.0%}" if "warned" in picture else str(len(picture["warnings"])),
         )
     return shown
 
@@ -141,18 +143,16 @@ def _colours(figures: Figures) -> Iterator[Table]:
     for times, kept in figures["real"].items():
         shown.add_row(f"{times}x", "the real world", *_share(kept), "")
     yield shown
-    yield _pictures(
-        "What becomes of the picture (means over the clips; changes without sign)", figures["rows"], signed=False
-    )
+    yield _pictures("What becomes of the picture (means over the clips; changes without sign)", figures["rows"])
 
 
 def _share(kept: Figures) -> tuple[str, ...]:
     low, high = kept["interval_95"]
     return (
         str(kept["total"]),
-        _number(kept["rate"], ".0%"),
+        f"{kept['rate']:.0%}",
         f"{low:.0%} to {high:.0%}",
-        _number(kept["chance"], ".0%"),
+        "-" if kept["chance"] is None else f"{kept['chance']:.0%}",
         str(kept["empty"]),
     )
 
@@ -188,11 +188,11 @@ _TABLES: dict[str, Callable[[Figures], Iterator[Table]]] = {
 
 
 def _table(title: str, *columns: str, caption: str | None = None) -> Table:
-    """Names to the left, figures to the right."""
+    """Names to the left, figures to the right; what it says below may be long."""
     shown = Table(title=title, caption=caption, title_justify="left", caption_justify="left", min_width=96)
     for column in columns:
         names = column in ("sampler", "way", "context")
-        shown.add_column(column, justify="left" if names else "right", no_wrap=names)
+        shown.add_column(column, justify="left" if names else "right", no_wrap=True)
     return shown
 
 
@@ -212,5 +212,5 @@ def _name(row: Figures) -> str:
     return f"{row['preset']}{'' if row['trained'] else ' *'}"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -85,6 +85,8 @@ def stream(
         shape: of the model.
     """
     shape = shape or Shape()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     dit = _random(VideoDiT, shape.dit, device, torch.bfloat16)
     vae = _random(AutoencoderKLWan, shape.vae, device, torch.float32)
     filling = -(-(window + sink) // shape.block) + 1

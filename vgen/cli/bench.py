@@ -45,7 +45,7 @@ def samplers(
 ) -> None:
     """Time every sampler, and see what becomes of its picture on long clips.
 
-    Without --parts: presets at 1, 4 and 10 times the model's length, which takes about an hour on two cores.
+    Without --parts: presets at 1, 4 and 10 times the model's length, which takes about 40 minutes on two cores.
     """
     from vgen.cli.quiet import quiet as hush
 

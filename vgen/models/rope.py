@@ -136,6 +136,9 @@ def rotation(positions_T: Tensor, height: int, width: int, head_width: int, rifl
 
 def apply_rotation(x_BLNK: Tensor, by: Rotation) -> Tensor:
     """Rotates neighbouring pairs of channels by each token's angles, in fp32; returns the dtype of x."""
+    if not torch.compiler.is_compiling():  # a compiler fuses what follows, and has no complex numbers
+        turned = torch.view_as_complex(x_BLNK.float().unflatten(-1, (-1, 2))) * torch.complex(by.cos_LNP, by.sin_LNP)
+        return torch.view_as_real(turned).flatten(-2).type_as(x_BLNK)
     even, odd = x_BLNK.unflatten(-1, (-1, 2)).unbind(-1)
     rotated = torch.stack((even * by.cos_LNP - odd * by.sin_LNP, even * by.sin_LNP + odd * by.cos_LNP), dim=-1)
     return rotated.flatten(-2).type_as(x_BLNK)
