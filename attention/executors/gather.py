@@ -196,15 +196,25 @@ class _Masks:
             self._memory = torch.empty(size)
         mask_G1RC = self._memory[:size].view(len(chosen), 1, tiles.rows, tiles.keys)
         for tile, mask_RC in zip(chosen, mask_G1RC[:, 0], strict=True):
-            if tiles.masked:  # by bits: 1 - 1 = 0 is 0.0, and 0 - 1 has all of them, those of -inf too
-                bits_RC = mask_RC.view(torch.int32)
-                bits_RC.copy_(tiles.kept_RC(tile, self.blocks)).sub_(1).bitwise_and_(_BITS_OF_MINUS_INF)
+            if tiles.masked:
+                self._drop(tiles, tile, mask_RC)
             else:
                 mask_RC.zero_()
             if self.bias is not None:
                 query_R = torch.arange(tiles.start_G[tile], tiles.start_G[tile] + tiles.rows)
                 mask_RC += self.bias.between(query_R[:, None], tiles.positions(tile, self.blocks)[None, :])
         return mask_G1RC
+
+    def _drop(self, tiles: Tiles, tile: int, mask_RC: Tensor) -> None:
+        """0 where a pair is kept, -inf elsewhere."""
+        even_US = tiles.even_US(tile, self.blocks)
+        if even_US is not None:
+            count, columns = even_US.shape
+            added_US = torch.zeros(count, columns).masked_fill_(~even_US, -torch.inf)
+            mask_RC.view(count, -1, columns, tiles.keys // columns).copy_(added_US[:, None, :, None])
+        else:  # by bits: 1 - 1 = 0 is 0.0, and 0 - 1 has all of them, those of -inf too
+            bits_RC = mask_RC.view(torch.int32)
+            bits_RC.copy_(tiles.kept_RC(tile, self.blocks)).sub_(1).bitwise_and_(_BITS_OF_MINUS_INF)
 
 
 class _Attention(torch.autograd.Function):

@@ -8,6 +8,7 @@ Letters here: `X` maps (items and heads that do not share one), `U` query blocks
 `G` tiles of one shape, `R` rows of a tile, `C` keys that it reads, `S` blocks of them.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,10 +22,12 @@ from vgen.attention.blocks import FULL, NONE, PART, BlockMap
 __all__ = ["Tiles", "tiles_of"]
 
 # Costs in pairs of a query and a key, fitted to flash attention on two cores of an EPYC 9005 in fp32, head width 128:
-_PACES = {768: 1.0, 192: 1.05, 0: 1.14}  # time of a row over that in dense attention, in tiles of so many rows and more
+# time of a row over that in dense attention, in tiles of so many rows and more
+_PACES = {768: 1.0, 192: 1.09, 96: 1.24, 0: 1.33}
 _ROWS_OF_A_KEY = 4  # reading a key takes as long as so many rows
 _ROWS_OF_A_COPY = 5  # and copying it, with its value, to where its tile is put together
-_SHARE_OF_A_MASK = 0.06  # of the work under it
+_SHARE_OF_A_MASK = 0.055  # of the work under it
+_SHARE_OF_MAKING_IT = 0.03  # of the work of one head, whatever their number
 _PAIRS_OF_A_TILE = 8000  # one more call of the kernel
 _PAIRS_OF_A_MERGED_ROW = 60
 
@@ -69,6 +72,15 @@ class Tiles:
         count = self.keys // unit
         return torch.arange(count) + shift_S.repeat_interleave(size_S, output_size=count)
 
+    def even_US(self, tile: int, blocks: BlockMap) -> Tensor | None:
+        """Which blocks of a tile are kept; None where one is kept in part, or they are not of one size."""
+        first = bisect_left(blocks.query_edges, self.start_G[tile])
+        stop = bisect_left(blocks.query_edges, self.start_G[tile] + self.rows)
+        state_US = blocks.state_BNUV.flatten(0, 1)[self.owner_G[tile], first:stop][:, self.blocks_GS[tile]]
+        rows, keys = _tensor(blocks.query_edges).diff()[first:stop], _tensor(blocks.key_edges).diff()
+        uneven = rows.unique().numel() > 1 or keys[self.blocks_GS[tile]].unique().numel() > 1
+        return None if uneven or bool((state_US == PART).any()) else state_US == FULL
+
     def kept_RC(self, tile: int, blocks: BlockMap) -> Tensor:
         """Which pairs of a tile are kept."""
         if tile in self.masks:
@@ -102,6 +114,8 @@ def tiles_of(blocks: BlockMap, sharing: int) -> tuple[Tiles, ...]:
     spent = 0
     for same in tiles:
         for tile in range(len(same.owner_G) if same.masked else 0):
+            if same.even_US(tile, blocks) is not None:
+                continue
             spent += same.rows * same.keys
             if spent > _MASKS_KEPT:
                 return tiles
@@ -143,7 +157,7 @@ class _Layer:
     def cost(self, sharing: int) -> float:
         keys_XT = self.keys_XT().double()
         pace_T = torch.tensor([next(pace for rows, pace in _PACES.items() if row >= rows) for row in self.rows_T])
-        rows_XT = self.rows_T * (pace_T + _SHARE_OF_A_MASK * self.masked_XT)
+        rows_XT = self.rows_T * (pace_T + (_SHARE_OF_A_MASK + _SHARE_OF_MAKING_IT / sharing) * self.masked_XT)
         rows_XT = rows_XT + _ROWS_OF_A_KEY + _ROWS_OF_A_COPY * ~self.runs_XT()
         merging = _PAIRS_OF_A_MERGED_ROW * float((self.rows_T * (keys_XT > 0)).sum()) if self.merged else 0.0
         return (float((keys_XT * rows_XT).sum()) + merging) * sharing + _PAIRS_OF_A_TILE * int(keys_XT.count_nonzero())
@@ -198,7 +212,7 @@ def _candidates(blocks: BlockMap) -> Iterator[list[_Layer]]:
         wide = _Layer.of(blocks, group, wide_XTV, wide_XTV, merged=False)
         rest_XUV = some_XUV & ~wide_XTV.repeat_interleave(group, dim=1)[:, :count]
         for narrower, layer in _narrow(blocks, rest_XUV, full_XUV, groups, merged=True):
-            if narrower < group:
+            if narrower <= group:
                 yield [wide, layer]
 
 
