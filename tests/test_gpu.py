@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from tests.folders import tiny_folder
+from vgen.checkpoint import Checkpoint
+from vgen.config import merge
+from vgen.frames import Frames
 from vgen.pipeline import VideoPipeline
 
 pytestmark = [
@@ -36,6 +39,25 @@ def test_the_device_and_dtype_of_auto(folder: Path) -> None:
     clip = pipeline("a red ball", seed=1)
     assert clip.record["machine"]["device"] == torch.cuda.get_device_name()
     assert 0 < clip.record["peak_mib"] < 4096
+
+
+@pytest.mark.parametrize("sampler", ["streaming", "fifo"])
+def test_a_killed_run_goes_on_to_the_same_frames(folder: Path, tmp_path: Path, sampler: str) -> None:
+    pipeline = VideoPipeline.from_pretrained(folder, device="cuda")
+    said = {"request.prompt": "a red ball", "request.seed": 1, "request.num_frames": 21, "sampler.name": sampler}
+
+    def frames_of(resume: bool) -> list[Frames]:
+        events = pipeline.start(*merge(("test", said))).events(Checkpoint(tmp_path / "a.run"), resume=resume)
+        chunks = (event.frames_FYX3 for event in events)
+        return [chunk for chunk in chunks if chunk is not None]
+
+    whole, resumed = frames_of(resume=False), frames_of(resume=True)  # from the last chunk
+    assert np.array_equal(np.concatenate(whole), np.concatenate(resumed))
+    (tmp_path / "a.run" / "state.safetensors").unlink()
+    killed = pipeline.start(*merge(("test", said))).events(Checkpoint(tmp_path / "a.run"))
+    for _ in range(3):
+        next(event for event in killed if event.frames_FYX3 is not None)
+    assert np.array_equal(np.concatenate(whole), np.concatenate(frames_of(resume=True)))
 
 
 def test_memory_of_a_causal_run_does_not_grow_with_its_length(folder: Path) -> None:

@@ -153,7 +153,7 @@ def test_guidance_of_one_needs_no_second_branch_and_more_changes_the_clip(pipeli
             "smaller than a block of 2|smaller than the 2 latent frames that a step shows",
         ),
         (
-            {"sampler.name": "causal", "sampler.lag": 1, "num_frames": 33},
+            {"sampler.name": "causal", "sampler.lag": 1, "num_frames": 33, "sampler.force": True},
             ConfigError,
             "smaller than the 4 latent frames",
         ),

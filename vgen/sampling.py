@@ -367,11 +367,11 @@ def _lag(options: _Options, policy: SinkWindow | None) -> int:
     if lag == "num_steps":
         lag = steps
     elif lag == "window":
-        block = options.frames("block", "block")
-        room = (policy.window if policy else options.card.trained_window) // block
-        if room < 1:
-            raise ConfigError(f"sampler.window={policy and policy.window} is smaller than a block of {block}")
-        lag = -(-steps // room)
+        block = int(options.taken.get("block", 1))
+        window = policy.window if policy else options.card.trained_window
+        if window < block:
+            raise ConfigError(f"sampler.window={window} is smaller than a block of {block}")
+        lag = -(-steps // (window // block))
     if not 0 <= lag <= steps:
         raise ConfigError(f"sampler.lag is 0 to the number of steps, {steps}, got {lag}")
     options.taken["lag"] = lag
@@ -423,17 +423,17 @@ def _noise(options: _Options) -> None:
 
 def _solver(options: _Options, scheduler: Any, schedule: FrameSchedule) -> tuple[Solver, tuple[str, ...]]:
     """The solver that was asked for, else that of the folder's scheduler where it can run, else euler; and notes."""
-    folders = "multistep" if type(scheduler).__name__ == "UniPCMultistepScheduler" else "euler"
-    name = options.get("solver")
-    solver = _make_solver(name or folders, scheduler)
+    own = "multistep" if type(scheduler).__name__ == "UniPCMultistepScheduler" else "euler"
+    asked = options.get("solver")
+    solver = _make_solver(asked or own, scheduler)
     refusal = solver.refusal(schedule)
-    if refusal is not None and name is not None:
-        raise ConfigError(f"solver '{name}' cannot run sampler '{options.config.name}': {refusal}")
-    if refusal is not None:
-        name, solver = options.get("solver", "euler"), Euler()
-        return solver, (f"solver {name} in place of the model's, {folders}: {refusal}",)
-    options.get("solver", folders)
-    return solver, ()
+    if refusal is None:
+        options.get("solver", own)
+        return solver, ()
+    if asked is not None:
+        raise ConfigError(f"solver '{asked}' cannot run sampler '{options.config.name}': {refusal}")
+    options.get("solver", "euler")
+    return Euler(), (f"solver euler in place of the model's, {own}: {refusal}",)
 
 
 def _make_solver(name: str, scheduler: Any) -> Solver:

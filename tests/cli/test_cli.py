@@ -1,6 +1,7 @@
 """The command line with good and bad input: what goes to stdout, to stderr, to the disk, and the exit code."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 from tests.folders import tiny_folder
 from vgen.cli import _run
 from vgen.clip import Clip
-from vgen.run import Event, Run
+from vgen.run import RECORD_SCHEMA, Event, Run
 
 PROMPT = "a red ball rolls"
 
@@ -66,6 +67,15 @@ def test_flags_config_and_assignments_meet(model: str, here: Path, capsys: pytes
     assert resolved["request.num_inference_steps"] == 2
 
 
+def test_an_attention_of_the_users_own_comes_from_a_file(
+    model: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.yaml").write_text("name: radial\ndecay: 0.5\n")
+    assert generate(model, PROMPT, "--attention", "mine.yaml", "-o", "a.mkv", "--format", "json") == 0
+    resolved = json.loads(capsys.readouterr().out)["resolved"]
+    assert (resolved["attention.name"], resolved["attention.decay"]) == ("radial", 0.5)
+
+
 def test_a_file_of_prompts_makes_a_clip_each(model: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("prompts.txt").write_text("a red ball\n\na blue box\n")
     assert generate(model, "--prompts", "prompts.txt", "--num-videos", "2", "--seed", "5", "-o", "c.mkv") == 0
@@ -86,10 +96,10 @@ def test_every_clip_has_its_own_notes(model: str, here: Path, capsys: pytest.Cap
 def test_a_run_that_fails_leaves_no_empty_folder(
     model: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(run: Run) -> Iterator[Event]:
+    def stopped(run: Run, *args: object, **words: object) -> Iterator[Event]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "__iter__", stopped)
+    monkeypatch.setattr(Run, "events", stopped)
     assert generate(model, PROMPT) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "vgen: stopped"
     assert not list(Path("outputs").iterdir())
@@ -122,8 +132,8 @@ def test_replay_takes_no_key_that_no_run_writes(
     model: str, here: Path, capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     resolved = {"run.device": "cpu", "run.dtype": "float32", "request.prompt": PROMPT, key: "/some/secret.png"}
-    parts: dict[str, object] = {"model": {"digests": {}}, "frames": {}, "versions": {}, "machine": {}}
-    Path("r.json").write_text(json.dumps({"schema": 1, "resolved": resolved} | parts))
+    parts: dict[str, object] = {name: {} for name in ("request", "model", "frames", "versions", "machine")}
+    Path("r.json").write_text(json.dumps({"schema": RECORD_SCHEMA, "resolved": resolved} | parts))
     assert _run(["replay", "r.json", "--model", model]) == 2
     assert f"holds '{key}'" in capsys.readouterr().err
 
@@ -258,6 +268,7 @@ def test_killed_at_any_moment_the_name_holds_the_old_file_or_the_new(model: str,
         time.sleep(delay_s)
         process.send_signal(signal.SIGKILL)
         process.wait()
+        shutil.rmtree("a.run", ignore_errors=True)  # else the next run of this name is refused
         clip = Clip.read("a.mkv")
         assert clip.sha256() == old or len(clip.frames) == 81
         done.add(clip.sha256())
@@ -266,7 +277,7 @@ def test_killed_at_any_moment_the_name_holds_the_old_file_or_the_new(model: str,
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_by_a_signal_nothing_half_written_stays(model: str, here: Path, number: signal.Signals) -> None:
-    words = ["vgen", "generate", "--model", model, PROMPT, "--sampler", "causal", "--num-frames", "2001"]
+    words = ["vgen", "generate", "--model", model, PROMPT, "--num-frames", "2001"]
     program = f"import sys; sys.argv = {words!r}; import vgen.cli; vgen.cli.main()"
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", program]

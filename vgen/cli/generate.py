@@ -35,9 +35,9 @@ class GenerateCommand(TyperCommand):
         words = iter(args)
         for word in words:
             joined.append(word)
-            if word == "--prompt-at":
+            if word.partition("=")[0] == "--prompt-at":
                 pair = list(itertools.islice(words, 2))
-                if len(pair) < 2 or pair[0].startswith("-") or pair[1].startswith("--"):
+                if "=" in word or len(pair) < 2 or pair[0].startswith("-") or pair[1].startswith("--"):
                     raise InputError("--prompt-at takes a time and a prompt: --prompt-at 4s 'a green cube falls'")
                 joined.append("\n".join(pair))
         return super().parse_args(ctx, joined)

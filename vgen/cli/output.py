@@ -80,7 +80,7 @@ def write_run(run: Run, path: Path, output: OutputConfig, *, resume: Checkpoint 
         open_writer(
             path, fps=job.fps, height=job.height, width=job.width, keep_partial=checkpoint is not None
         ) as writer,
-        _cleared(checkpoint, writer),
+        _cleared(checkpoint, writer, look),
     ):
         wanted = {"suffix": path.suffix, "sheet": output.sheet, "preview": output.preview}
         for event in watched(run.events(checkpoint, resume=resume is not None, output=wanted)):
@@ -130,16 +130,18 @@ def _told_how_to_go_on(run: Run, checkpoint: Checkpoint | None) -> Iterator[None
 
 
 @contextmanager
-def _cleared(checkpoint: Checkpoint | None, writer: VideoWriter) -> Iterator[None]:
+def _cleared(checkpoint: Checkpoint | None, writer: VideoWriter, look: "_Previewer") -> Iterator[None]:
     """Leaves nothing of a run that ends before there is something to go on from."""
     done = False
     try:
         yield
         done = True
     finally:
-        if checkpoint is not None and not done and checkpoint.in_use and not checkpoint.begun:
-            checkpoint.drop()
-            remove(writer.partial)
+        if not done and (checkpoint is None or not checkpoint.begun):
+            look.drop()
+            if checkpoint is not None and checkpoint.in_use:
+                checkpoint.drop()
+                remove(writer.partial)
 
 
 class _Previewer:
@@ -148,12 +150,19 @@ class _Previewer:
     def __init__(self, run: Run, path: Path | None) -> None:
         self.run, self.path = run, path
         self.every = max(1, run.job.num_steps // PREVIEWS)
+        self.written = False
 
     def __call__(self, event: Event) -> None:
         if self.path is None or event.x0_BCTHW is None or event.done % self.every:
             return
         frames_FYX3 = self.run.preview(event.x0_BCTHW)
         write_preview(self.path, frames_FYX3, title=f"step {event.done} of {event.total}")
+        self.written = True
+
+    def drop(self) -> None:
+        """Removes the sheet that this run has written."""
+        if self.path is not None and self.written:
+            remove(self.path)
 
 
 def _pictures(path: Path, job: Job, output: OutputConfig) -> dict[str, Path]:

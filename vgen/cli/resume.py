@@ -32,6 +32,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
     from vgen.cli.output import tell, write_run
     from vgen.cli.past import base_of, checked, image_of, set_threads
+    from vgen.machine import machine
     from vgen.models.load import EMBEDDED
     from vgen.pipeline import VideoPipeline
 
@@ -54,6 +55,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype)
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{checkpoint.path}: made with other weights than those of model '{pipeline.model.id}'")
+    _tell_other_machine(past["machine"], machine(pipeline.device))
     config, said = merge((f"run {checkpoint.path}", resolved))
     image_YX3, base = image_of(past, checkpoint.path / IMAGE), base_of(past, checkpoint.path / BASE)
     run = pipeline.start(config, said, image_YX3, base=base)
@@ -91,3 +93,13 @@ def _same_versions(folder: Path, past: dict[str, Any]) -> None:
                 f"{folder}: begun with {name} {past['versions'].get(name)!r:.40}, this is {now!r}; "
                 "frames would not be the same, so generate it again"
             )
+
+
+def _tell_other_machine(then: dict[str, Any], now: dict[str, Any]) -> None:
+    from vgen.cli.progress import say
+
+    changed = [
+        f"{name} was {str(then.get(name))[:40]!r}, is {is_!r}" for name, is_ in now.items() if then.get(name) != is_
+    ]
+    if changed:
+        say(f"note: on another machine frames are equal within rounding, not bit for bit; {'; '.join(changed)}")
