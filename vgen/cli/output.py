@@ -141,7 +141,7 @@ def _cleared(checkpoint: Checkpoint | None, writer: VideoWriter, look: "_Preview
             look.drop()
             if checkpoint is not None and checkpoint.in_use:
                 checkpoint.drop()
-                remove(writer.partial)
+                writer.keep_partial = False  # removed once its encoder is gone, which may not have made it yet
 
 
 class _Previewer:

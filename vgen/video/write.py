@@ -101,6 +101,7 @@ class VideoWriter:
         self.path = path
         self.partial = growing_path(path)
         self.comment = ""
+        self.keep_partial = False
         self.frames_written = 0
         self._published = False
         self._size = (height, width)
@@ -145,9 +146,9 @@ class VideoWriter:
                     self._check(whole)
         self._published = True
 
-    def close(self, *, keep_partial: bool) -> bool:
+    def close(self) -> bool:
         """Ends the encoder; returns whether what it wrote so far stays, which it then has brought to the disk."""
-        keep = keep_partial and self.frames_written > 0 and not self._published
+        keep = self.keep_partial and self.frames_written > 0 and not self._published
         if keep:
             with suppress(InputError):  # an encoder that has failed leaves what it wrote before
                 self._sink.finish()
@@ -178,8 +179,9 @@ def open_writer(
         path: its suffix picks the kind: .mp4, .gif, .mkv (lossless); none or .png makes a folder of PNG frames.
         fps: frames per second.
         height, width: of the frames, in pixels.
-        keep_partial: what was written so far stays as `writer.partial` when the block fails. It stays in any case when
-            the process is killed, until the next writer of the same path replaces it.
+        keep_partial: what was written so far stays as `writer.partial` when the block fails, as the attribute of that
+            name says by then. It stays in any case when the process is killed, until the next writer of the same path
+            replaces it.
 
     Raises:
         InputError: as `check_output`, another run is writing the same clip, or the system refuses.
@@ -187,11 +189,12 @@ def open_writer(
     path = check_output(path, fps=fps, height=height, width=width)
     with claimed(growing_path(path), path, folder=_kind(path) is None) as claim:
         writer = VideoWriter(path, fps=fps, height=height, width=width)
+        writer.keep_partial = keep_partial
         try:
             yield writer
             writer.finish()
         finally:
-            claim.keep = writer.close(keep_partial=keep_partial)
+            claim.keep = writer.close()
 
 
 def check_output(path: Path | str, *, fps: float, height: int, width: int) -> Path:
