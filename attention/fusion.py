@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgen.attention.dense import VideoAttention
 from vgen.attention.pattern import require
-from vgen.shapes import TokenGrid
+from vgen.shapes import TokenGrid, window_starts
 
 __all__ = ["WindowFusion"]
 
@@ -79,8 +79,7 @@ class WindowFusion:
 
     def starts(self, frames: int) -> list[int]:
         """First frame of each window over a clip that is longer than one."""
-        last = frames - self.window
-        return [*range(0, last, self.stride), last]
+        return window_starts(frames, self.window, self.stride)
 
     def shares(self, frames: int) -> Tensor:
         """Share of each window in each frame, fp32 [windows, frames]; over the windows they add up to 1."""

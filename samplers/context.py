@@ -4,12 +4,10 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["MEMORIES", "ON_PROMPT", "Memory", "OnPrompt", "SinkWindow"]
+__all__ = ["Memory", "OnPrompt", "SinkWindow"]
 
 Memory: TypeAlias = Literal["kv", "refeed"]
 OnPrompt: TypeAlias = Literal["keep", "flush", "recache"]
-MEMORIES: tuple[Memory, ...] = ("kv", "refeed")
-ON_PROMPT: tuple[OnPrompt, ...] = ("flush", "keep", "recache")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

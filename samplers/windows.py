@@ -12,14 +12,9 @@ from torch import Tensor
 
 from vgen.samplers.prompts import Cue
 from vgen.samplers.protocols import Denoiser, NoisePolicy
+from vgen.shapes import window_starts
 
-__all__ = ["CoupledWindows", "Windowed", "window_starts"]
-
-
-def window_starts(frames: int, window: int, stride: int) -> list[int]:
-    """First frame of each window; the last is moved back where it would reach past the end."""
-    last = max(0, frames - window)
-    return [*range(0, last, stride), last]
+__all__ = ["CoupledWindows", "Windowed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

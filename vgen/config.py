@@ -268,13 +268,11 @@ def sampler_presets() -> dict[str, dict[str, Any]]:
 
 def sampler_titles() -> dict[str, str]:
     """What each preset of `configs/sampler/` is, in its own first sentence."""
-    folder = files("vgen").joinpath("configs", "sampler")
     titles = {}
-    for preset in folder.iterdir():
-        if preset.name.endswith(".yaml"):
-            lines = itertools.takewhile(lambda line: line.startswith("#"), preset.read_text().splitlines())
-            words = " ".join(line.removeprefix("# ") for line in lines)
-            titles[preset.name.removesuffix(".yaml")] = re.split(r"(?<=\.)\s|\s\(", words)[0].rstrip(".") + "."
+    for name, text in _preset_texts("sampler").items():
+        lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        words = " ".join(line.removeprefix("# ") for line in lines)
+        titles[name] = re.split(r"(?<=\.)\s|\s\(", words)[0].rstrip(".") + "."
     return titles
 
 
@@ -285,9 +283,15 @@ def attention_presets() -> dict[str, dict[str, Any]]:
 
 @cache  # they come with the package, and a run asks for them several times
 def _presets(group: str) -> dict[str, dict[str, Any]]:
+    return {
+        name: _flatten(_parse_yaml(text, f"{name}.yaml"), f"{group}.") for name, text in _preset_texts(group).items()
+    }
+
+
+def _preset_texts(group: str) -> dict[str, str]:
     folder = files("vgen").joinpath("configs", group)
     return {
-        preset.name.removesuffix(".yaml"): _flatten(_parse_yaml(preset.read_text(), preset.name), f"{group}.")
+        preset.name.removesuffix(".yaml"): preset.read_text()
         for preset in folder.iterdir()
         if preset.name.endswith(".yaml")
     }

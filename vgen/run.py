@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vgen.attention import VideoAttention
 from vgen.checkpoint import Checkpoint
-from vgen.clip import Clip, spread
+from vgen.clip import Clip
 from vgen.config import GenerateConfig, flat
 from vgen.drift import DriftMeter
 from vgen.errors import NumericalError
@@ -144,11 +144,11 @@ class Run:
         chunks = [event.frames_FYX3 for event in self if event.frames_FYX3 is not None]
         return Clip(frames=np.concatenate(chunks), fps=float(self.job.fps), record=self.record())
 
-    def preview(self, x0_BCTHW: Tensor, frames: int = 8) -> Frames:
-        """A few frames of a guess, uint8 [F, Y, X, 3]; the first of them is decoded as if a clip began there."""
+    def preview(self, x0_BCTHW: Tensor) -> Frames:
+        """A frame for each latent of a guess, uint8 [T, Y, X, 3]; the first is decoded as if a clip began there."""
         decoder = StreamingDecoder(self.model.vae)
         shown = [decoder.push(latent_BCTHW)[0, :, -1] for latent_BCTHW in x0_BCTHW.split(1, dim=2)]
-        pixels_FYX3 = (torch.stack([shown[i] for i in spread(len(shown), frames)]).permute(0, 2, 3, 1) + 1.0) / 2.0
+        pixels_FYX3 = (torch.stack(shown).permute(0, 2, 3, 1) + 1.0) / 2.0
         return to_uint8(pixels_FYX3.cpu().numpy())
 
     def record(self) -> dict[str, Any]:

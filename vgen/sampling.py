@@ -70,10 +70,6 @@ class Sampling:
         schedule, table, solver, policy: the axes, as `Rollout` takes them.
         positions: where the model takes visible frames to stand; None is their own index.
         causal_block: frames per block of a block-causal mask; all shown frames see each other where None.
-        decay: rate of a bias against far frames; 0 is none.
-        fusion: window and stride of windows that attention is fused over; none where None.
-        windows: how windows are put together that the model sees one by one: `mean`, `newest` or `coupled`.
-        repeat: latent frame at which the model's clips repeat, for RIFLEx; none where None.
         notes: what the user should know, one line each.
     """
 
@@ -87,11 +83,27 @@ class Sampling:
     policy: SinkWindow | None
     positions: PositionScheme | None
     causal_block: int | None
-    decay: float = 0.0
-    fusion: tuple[int, int] | None = None
-    windows: str | None = None
-    repeat: int | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def decay(self) -> float:
+        """Rate of a bias against far frames; 0 is none."""
+        return float(self.values.get("decay", 0.0))
+
+    @property
+    def fusion(self) -> tuple[int, int] | None:
+        """Window and stride of windows that attention is fused over; none where None."""
+        return (self.values["window"], self.values["stride"]) if self.values.get("fusion") else None
+
+    @property
+    def windows(self) -> str | None:
+        """How windows are put together that the model sees one by one: `mean`, `newest` or `coupled`."""
+        return self.values.get("windows")
+
+    @property
+    def repeat(self) -> int | None:
+        """Latent frame at which the model's clips repeat, for RIFLEx; none where None."""
+        return self.values.get("riflex")
 
     @property
     def cache_frames(self) -> int:
@@ -182,12 +194,13 @@ def resolve_sampling(
     table = SigmaTable.from_scheduler(scheduler, options.steps)
     policy, positions, mask = _context(options)
     schedule, frames = _schedule(options, policy, table, frames, known)
-    fusion = options.use_windows() if options.get("fusion") else None
-    windows = _windows(options, schedule, policy)
+    if options.get("fusion"):
+        options.use_windows()
+    _windows(options, schedule)
     _noise(options)
     solver, notes = _solver(options, scheduler, schedule)
-    decay, repeat = options.get("decay") or 0.0, options.get("riflex")
-    options.get("transition")
+    for name in ("decay", "riflex", "transition"):
+        options.get(name)
     options.refuse_unused()
     return Sampling(
         name=config.name,
@@ -200,10 +213,6 @@ def resolve_sampling(
         policy=policy,
         positions=positions,
         causal_block=mask,
-        decay=decay,
-        fusion=fusion,
-        windows=windows,
-        repeat=repeat,
         notes=notes,
     )
 
@@ -393,11 +402,11 @@ def _capped(options: _Options, table: SigmaTable, frames: int, known: int) -> Ca
     return Capped(num_steps=options.steps, caps=tuple(levels))
 
 
-def _windows(options: _Options, schedule: FrameSchedule, policy: SinkWindow | None) -> str | None:
-    """How windows are put together that the model sees one by one."""
+def _windows(options: _Options, schedule: FrameSchedule) -> None:
+    """Takes what windows that the model sees one by one will need."""
     windows = options.get("windows")
     if windows is None:
-        return None
+        return
     together = isinstance(schedule, Pyramid) and schedule.lag == 0 and schedule.clip is None
     if not together or options.get("fusion"):
         raise ConfigError(
@@ -407,7 +416,6 @@ def _windows(options: _Options, schedule: FrameSchedule, policy: SinkWindow | No
     if windows == "coupled":
         options.get("iterations", 1)
         options.get("rate", 0.5)
-    return str(windows)
 
 
 def _noise(options: _Options) -> None:

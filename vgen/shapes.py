@@ -1,4 +1,4 @@
-"""The legend of the letters in tensor names, and the lattice of latent tokens.
+"""The legend of the letters in tensor names, the lattice of latent tokens, and windows over its frames.
 
     B batch   C channels   T latent frames   H latent rows   W latent columns
     L query tokens   M key or text tokens   D model width   N heads   K head width
@@ -9,7 +9,7 @@ A name such as `q_BLNK` says rank and order of axes; a file that needs another l
 
 from dataclasses import dataclass
 
-__all__ = ["TokenGrid"]
+__all__ = ["TokenGrid", "window_starts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +45,9 @@ class TokenGrid:
     @property
     def tokens(self) -> int:
         return self.text_before + self.video_tokens + self.text_after
+
+
+def window_starts(frames: int, window: int, stride: int) -> list[int]:
+    """First frame of each of the overlapping windows; the last is moved back where it would reach past the end."""
+    last = max(0, frames - window)
+    return [*range(0, last, stride), last]

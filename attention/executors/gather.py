@@ -207,7 +207,7 @@ class _Masks:
 
     def _drop(self, tiles: Tiles, tile: int, mask_RC: Tensor) -> None:
         """0 where a pair is kept, -inf elsewhere."""
-        even_US = tiles.even_US(tile, self.blocks)
+        even_US = tiles.evens.get(tile)
         if even_US is not None:
             count, columns = even_US.shape
             added_US = torch.zeros(count, columns).masked_fill_(~even_US, -torch.inf)

@@ -51,6 +51,7 @@ class Tiles:
         masked: whether pairs inside are dropped.
         merged: whether other tiles have the same rows, and come before.
         masks: masks of the tiles that are remembered, kept_RC.
+        evens: of tiles whose blocks are of one size and none kept in part, which of them are kept, even_US.
     """
 
     owner_G: list[int]
@@ -62,6 +63,7 @@ class Tiles:
     masked: bool
     merged: bool
     masks: dict[int, Tensor] = field(default_factory=dict)
+    evens: dict[int, Tensor] = field(default_factory=dict)
 
     def positions(self, tile: int, blocks: BlockMap, unit: int = 1) -> Tensor:
         """The keys that a tile reads, counted in units that all edges of key blocks are multiples of."""
@@ -114,12 +116,13 @@ def tiles_of(blocks: BlockMap, sharing: int) -> tuple[Tiles, ...]:
     spent = 0
     for same in tiles:
         for tile in range(len(same.owner_G) if same.masked else 0):
-            if same.even_US(tile, blocks) is not None:
+            even_US = same.even_US(tile, blocks)
+            if even_US is not None:
+                same.evens[tile] = even_US
                 continue
             spent += same.rows * same.keys
-            if spent > _MASKS_KEPT:
-                return tiles
-            same.masks[tile] = same.kept_RC(tile, blocks)
+            if spent <= _MASKS_KEPT:
+                same.masks[tile] = same.kept_RC(tile, blocks)
     return tiles
 
 

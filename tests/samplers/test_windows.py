@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.oracles import CausalMix, GaussianMean, KnownTarget
 from tests.samplers.runs import SHAPE, latents, rollout, some_clip
 from vgen.samplers import CoupledWindows, Cue, FixedNoise, NoiseSource, Pyramid, Renoise, Windowed
-from vgen.samplers.windows import window_starts
+from vgen.shapes import window_starts
 
 BASELINE = FixedNoise(NoiseSource(3))
 

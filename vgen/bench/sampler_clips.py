@@ -31,7 +31,7 @@ from vgen.playground.scene import Scene
 from vgen.playground.score import held_out_prompts
 from vgen.playground.simulate import simulate
 from vgen.run import Run
-from vgen.samplers.windows import window_starts
+from vgen.shapes import window_starts
 
 __all__ = ["LENGTHS", "Case", "Write", "clip_rows", "memory_growth", "picture_of", "run_case", "start"]
 
