@@ -294,8 +294,9 @@ class Run:
         )
 
     def _context(self) -> KVCache | None:
-        room = self.job.sampling.cache_frames
-        return KVCache(layers=self.model.dit.config.num_layers, capacity=room) if room else None
+        sampling, layers = self.job.sampling, self.model.dit.config.num_layers
+        room, turned = sampling.cache_frames, sampling.positions is None
+        return KVCache(layers=layers, capacity=room, turned=turned) if room else None
 
     def _known_latents(self) -> Tensor | None:
         """Of the image, or of the end of a clip that is gone on from."""

@@ -136,3 +136,29 @@ def test_a_state_comes_back_and_is_a_copy() -> None:
     assert back.frames == (4, 5) and torch.equal(held(back, 2)[5], content(5, 2))
     with pytest.raises(AssertionError, match="the state has 3 slots, this cache 2"):
         KVCache(layers=LAYERS, capacity=2).load_state_dict(cache.state_dict())
+
+
+@pytest.mark.parametrize("dropped", [[], [0], [2]])
+@pytest.mark.parametrize("own", [1, 2])
+def test_joining_is_reading_with_the_own_behind(dropped: list[int], own: int) -> None:
+    cache = KVCache(layers=LAYERS, capacity=4, turned=True)
+    push(cache, [0, 1, 2])
+    cache.drop(dropped)
+    before, kv = cache.read(1), torch.cat([content(frame, 1) for frame in range(7, 7 + own)], dim=1)
+    assert before is not None
+    wanted_k, wanted_v = torch.cat((before[0], kv), dim=1), torch.cat((before[1], -kv), dim=1)
+    k_BMNK, v_BMNK = cache.join(1, kv, -kv, own)
+    assert torch.equal(k_BMNK, wanted_k) and torch.equal(v_BMNK, wanted_v)
+    after = cache.read(1)
+    assert after is not None and torch.equal(after[0], wanted_k[:, : -own * TOKENS]), "own keys are not remembered"
+
+
+def test_joining_leaves_forks_alone() -> None:
+    parent = KVCache(layers=LAYERS, capacity=3, turned=True)
+    push(parent, [0])
+    child = parent.fork()
+    assert child.turned
+    kept = parent.join(0, content(1, 0), content(1, 0), 1)[0].clone()
+    child.join(0, content(2, 0), content(2, 0), 1)
+    assert torch.equal(parent.join(0, content(1, 0), content(1, 0), 1)[0], kept)
+    assert torch.equal(held(child, 0)[0], content(0, 0))

@@ -21,6 +21,7 @@ from vgen.models.denoiser import TextBook, WanDenoiser
 from vgen.models.dit import VideoDiT
 from vgen.models.rope import Rope
 from vgen.samplers.guidance import Branches, Guided
+from vgen.samplers.positions import CachePositions
 from vgen.samplers.prompts import Cue
 from vgen.samplers.protocols import Denoiser
 from vgen.samplers.protocols import PositionScheme as Scheme
@@ -436,3 +437,22 @@ def test_p35_a_change_to_the_same_prompt_is_none(dit: VideoDiT) -> None:
                        rolled(twice, clean, noisy, cut(6, 1), window=4, cues=stays))  # fmt: skip
     other = denoiser(dit, words(), words(2))
     assert (rolled(other, clean, noisy, cut(6, 2), window=4, cues=changes) - out)[:, :, 3:].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("window", "sink"), [(6, 0), (3, 0), (3, 1), (2, 2)])
+def test_keys_that_are_held_turned_attend_as_those_turned_by_each_reader(dit: VideoDiT, window: int, sink: int) -> None:
+    clean, noisy = clean_and_noisy(6)
+    room = window + sink
+    turned, plain = (KVCache(layers=LAYERS, capacity=room, turned=it) for it in (True, False))
+    ways = [
+        rolled(denoiser(dit), clean, noisy, cut(6, 1), window=window, sink=sink, cache=it) for it in (turned, plain)
+    ]
+    close(*ways)
+    assert turned.frames == plain.frames
+
+
+def test_turned_keys_cannot_be_placed_elsewhere(dit: VideoDiT) -> None:
+    clean, cache = latents(2), KVCache(layers=LAYERS, capacity=2, turned=True)
+    placed = denoiser(dit, scheme=CachePositions())
+    with pytest.raises(AssertionError, match="turned keys stay"):
+        placed.commit(clean, frames=(0, 1), cues=(CUE, CUE), context=cache)

@@ -107,7 +107,7 @@ class WanDenoiser:
     ) -> Tensor:
         """As `samplers.Denoiser`."""
         velocity_BCTHW = self.dit(
-            x_BCTHW.to(self.dit.dtype),
+            x_BCTHW.to(self._dtype),
             sigma_BT if label_BT is None else label_BT,
             self.texts(cues),
             frames=frames,
@@ -118,6 +118,11 @@ class WanDenoiser:
             sigma=float(sigma_BT.max()),
         )
         return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity_BCTHW.to(x_BCTHW)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the latents that the model takes; its own `dtype` looks through all its modules to find that out."""
+        return self.dit.patch_embedding.weight.dtype
 
     @torch.no_grad()
     def commit(
@@ -132,7 +137,7 @@ class WanDenoiser:
         """As `samplers.Denoiser`; to attention that differs by noise level the frames are clean, whatever the label."""
         label_BT = torch.full((x0_BCTHW.shape[0], 1), label, dtype=torch.float64, device=x0_BCTHW.device)
         self.dit(
-            x0_BCTHW.to(self.dit.dtype),
+            x0_BCTHW.to(self._dtype),
             label_BT,
             self.texts(cues),
             frames=frames,

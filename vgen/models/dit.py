@@ -89,14 +89,18 @@ def _runs(texts: Sequence[PreparedText]) -> list[_Run]:
 
 @dataclass(slots=True, kw_only=True)
 class _Pass:
-    """What all blocks of one forward pass share; `past` are the frames of the context, in the order it is read."""
+    """What all blocks of one forward pass share.
+
+    `key` is the grid with the frames of the context in front, in the order in which it is read; `past_rotation` is
+    theirs, None where there are none or they are turned already.
+    """
 
     grid: TokenGrid
+    key: TokenGrid
     rotation: Rotation
     attention: VideoAttention
     causal_block: int | None
     context: KVCache | None
-    past: tuple[int, ...]
     past_rotation: Rotation | None
     slots: list[int] | None
     sigma: float | None
@@ -164,18 +168,13 @@ class VideoDiTBlock(nn.Module):
         q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
         k_BMNK = attn.norm_k(attn.to_k(x_BLD)).unflatten(2, (attn.heads, -1))
         v_BMNK = attn.to_v(x_BLD).unflatten(2, (attn.heads, -1))
-        held = None if shared.context is None else shared.context.read(layer)
-        if shared.context is not None and shared.slots is not None:
-            shared.context.write(layer, shared.slots, k_BMNK, v_BMNK)
+        unturned_BMNK = k_BMNK
         q_BLNK, k_BMNK = apply_rotation(q_BLNK, shared.rotation), apply_rotation(k_BMNK, shared.rotation)
-        key = shared.grid
-        if held is not None and shared.past_rotation is not None:
-            past_k_BMNK = apply_rotation(held[0], shared.past_rotation)
-            k_BMNK, v_BMNK = torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((held[1], v_BMNK), dim=1)
-            key = replace(key, frames=shared.past + key.frames)
+        if shared.context is not None:
+            k_BMNK, v_BMNK = self._with_past(shared.context, layer, unturned_BMNK, k_BMNK, v_BMNK, shared)
         if shared.causal_block is None:
             out_BLNK = shared.attention(
-                q_BLNK, k_BMNK, v_BMNK, query=shared.grid, key=key, layer=layer, sigma=shared.sigma
+                q_BLNK, k_BMNK, v_BMNK, query=shared.grid, key=shared.key, layer=layer, sigma=shared.sigma
             )
         else:
             out_BLNK = block_causal(
@@ -184,12 +183,28 @@ class VideoDiTBlock(nn.Module):
                 k_BMNK,
                 v_BMNK,
                 query=shared.grid,
-                key=key,
+                key=shared.key,
                 layer=layer,
                 block=shared.causal_block,
                 sigma=shared.sigma,
             )
         return cast(Tensor, attn.to_out[0](out_BLNK.flatten(2).type_as(x_BLD)))
+
+    @staticmethod
+    def _with_past(
+        context: KVCache, layer: int, unturned_BMNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, shared: _Pass
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the context and the pass's own; writes those to the context where they are to stay."""
+        if shared.slots is not None:
+            context.write(layer, shared.slots, k_BMNK if context.turned else unturned_BMNK, v_BMNK)
+        if shared.key == shared.grid:
+            return k_BMNK, v_BMNK
+        if shared.past_rotation is None:
+            return context.join(layer, k_BMNK, v_BMNK, len(shared.grid.frames))
+        past = context.read(layer)
+        assert past is not None, "its frames have a rotation"
+        past_k_BMNK = apply_rotation(past[0], shared.past_rotation)
+        return torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((past[1], v_BMNK), dim=1)
 
     def _cross_attention(self, x_BLD: Tensor, texts: Sequence[_Run], layer: int) -> Tensor:
         attn = self.attn2
@@ -378,6 +393,8 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         sigma: float | None,
     ) -> _Pass:
         past = () if context is None else context.frames
+        turned = context is not None and context.turned
+        assert not (turned and rope.positions is not None), "turned keys stay where they are"
         places, head_width = rope.places(past + grid.frames), self.config.attention_head_dim
 
         def rotation_of(frames: tuple[int, ...]) -> Rotation:
@@ -390,12 +407,12 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             slots = context.reserve(grid.frames)
         return _Pass(
             grid=grid,
+            key=replace(grid, frames=past + grid.frames),
             rotation=rotation_of(grid.frames),
             attention=attention,
             causal_block=causal_block,
             context=context,
-            past=past,
-            past_rotation=rotation_of(past) if past else None,
+            past_rotation=rotation_of(past) if past and not turned else None,
             slots=slots,
             sigma=sigma,
         )

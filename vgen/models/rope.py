@@ -59,10 +59,11 @@ class Rope:
 
 
 class Rotation(NamedTuple):
-    """Cosine and sine of each token's angles, fp32 [L, 1, K/2]; P below is K/2."""
+    """Cosine and sine of each token's angles, fp32 [L, 1, K/2], and both as one complex number; P below is K/2."""
 
     cos_LNP: Tensor
     sin_LNP: Tensor
+    turn_LNP: Tensor
 
 
 def _widths(head_width: int) -> tuple[int, int]:
@@ -131,13 +132,14 @@ def rotation(positions_T: Tensor, height: int, width: int, head_width: int, rifl
         ],
         dim=-1,
     ).reshape(frames * height * width, 1, head_width // 2)
-    return Rotation(angles.cos().float(), angles.sin().float())
+    cos, sin = angles.cos().float(), angles.sin().float()
+    return Rotation(cos, sin, torch.complex(cos, sin))
 
 
 def apply_rotation(x_BLNK: Tensor, by: Rotation) -> Tensor:
     """Rotates neighbouring pairs of channels by each token's angles, in fp32; returns the dtype of x."""
     if not torch.compiler.is_compiling():  # a compiler fuses what follows, and has no complex numbers
-        turned = torch.view_as_complex(x_BLNK.float().unflatten(-1, (-1, 2))) * torch.complex(by.cos_LNP, by.sin_LNP)
+        turned = torch.view_as_complex(x_BLNK.float().unflatten(-1, (-1, 2))) * by.turn_LNP
         return torch.view_as_real(turned).flatten(-2).type_as(x_BLNK)
     even, odd = x_BLNK.unflatten(-1, (-1, 2)).unbind(-1)
     rotated = torch.stack((even * by.cos_LNP - odd * by.sin_LNP, even * by.sin_LNP + odd * by.cos_LNP), dim=-1)
