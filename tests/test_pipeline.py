@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import vgen.run as run_module
 from tests.folders import tiny_folder
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, NumericalError, ResourceError
@@ -100,6 +101,17 @@ def test_memory_of_a_causal_run_does_not_grow_with_its_length(pipeline: VideoPip
         held.add(sum(tensor.numel() for key, tensor in context.state_dict().items() if key != "frame_of_slot"))
     policy = run.job.sampling.policy
     assert policy is not None and len(held - {0}) == 1 and len(context.frames) <= policy.capacity
+
+
+def test_a_long_stream_is_planned_at_what_it_holds_and_a_long_clip_at_all_its_frames(
+    pipeline: VideoPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"sampler.name": "streaming", "sampler.force": True}
+    short, long = (start(pipeline, num_frames=n, **asked) for n in (1 + 4 * 100, 90_001))
+    assert long.plan == short.plan
+    monkeypatch.setattr(run_module, "free_mib", lambda device: long.plan.more + 100)
+    with pytest.raises(ResourceError, match="a Clip of 90001 frames of 48x32 would take about"):
+        long.clip()
 
 
 def test_stream_yields_chunks_as_they_are_finished_and_can_be_left(pipeline: VideoPipeline) -> None:

@@ -3,7 +3,7 @@
 An estimate from shapes alone, meant to be a little high; a clip's record holds it beside the measured peak.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -13,7 +13,7 @@ from vgen.errors import ResourceError
 from vgen.job import Job
 from vgen.models.load import LoadedModel
 
-__all__ = ["Plan", "check_memory", "free_mib", "plan_of"]
+__all__ = ["Plan", "check_memory", "free_mib", "in_one_clip", "plan_of"]
 
 MIB = 1 << 20
 PROCESS_MIB = 500  # interpreter, torch and its kernels, diffusers
@@ -31,7 +31,7 @@ class Plan:
         weights: text encoder, transformer and VAE as loaded.
         denoise: activations of one forward pass, latents, cached keys and values.
         decode: activations of decoding one latent frame.
-        frames: the finished frames, where they are kept.
+        frames: the finished frames that are kept: a chunk of them where each is handed on, all in a `Clip`.
     """
 
     weights: float
@@ -51,7 +51,7 @@ class Plan:
 
 
 def plan_of(job: Job, model: LoadedModel) -> Plan:
-    """Estimates a job's memory."""
+    """Estimates a job's memory where finished frames are handed on; `in_one_clip` where they stay."""
     dit, vae = model.dit.config, model.vae.config
     value_bytes = model.dit.dtype.itemsize
     _, patch_h, patch_w = dit.patch_size
@@ -65,7 +65,7 @@ def plan_of(job: Job, model: LoadedModel) -> Plan:
     tokens = job.sampling.shown_frames * per_frame
     keys = (job.sampling.shown_frames + job.sampling.cache_frames) * per_frame
     activations = tokens * (BUFFERS_DIT * width + 2 * dit.ffn_dim) + 2 * keys * width
-    latents = channels * job.frames * rows * columns
+    latents = channels * job.sampling.latents_held * rows * columns
 
     patch = vae.patch_size or 1
     pixels = job.height * job.width
@@ -76,8 +76,17 @@ def plan_of(job: Job, model: LoadedModel) -> Plan:
         weights=sum(p.numel() * p.element_size() for part in parts for p in part.parameters()) / MIB,
         denoise=((activations + cached) * value_bytes + 6 * 4 * latents) / MIB,
         decode=decoded * 4 / MIB,
-        frames=job.num_frames * pixels * 3 / MIB,
+        frames=vae.scale_factor_temporal * _frame_mib(job),
     )
+
+
+def in_one_clip(plan: Plan, job: Job) -> Plan:
+    """The same run where all its frames are kept."""
+    return replace(plan, frames=job.num_frames * _frame_mib(job))
+
+
+def _frame_mib(job: Job) -> float:
+    return job.height * job.width * 3 / MIB
 
 
 def free_mib(device: torch.device) -> float:

@@ -24,7 +24,7 @@ from vgen.models.denoiser import TextBook, WanDenoiser
 from vgen.models.load import LoadedModel
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.vae import StreamingDecoder, encode_frames
-from vgen.plan import Plan
+from vgen.plan import Plan, check_memory, free_mib, in_one_clip
 from vgen.samplers import Branches, CoupledWindows, GivenNoise, Guided, NoiseSource, Rollout, RolloutState, Windowed
 from vgen.sparsity import record_rows
 
@@ -140,7 +140,15 @@ class Run:
         yield from self._denoised(rollout, state, decoder, checkpoint, clock)
 
     def clip(self) -> Clip:
-        """Runs the job to its end."""
+        """Runs the job to its end.
+
+        Raises:
+            ResourceError: all its frames together do not fit into memory; iterating hands them on one by one.
+            NumericalError: as iterating.
+        """
+        job, self.plan = self.job, in_one_clip(self.plan, self.job)
+        what = f"a Clip of {job.num_frames} frames of {job.width}x{job.height}"
+        check_memory(self.plan, what, free_mib(self.model.dit.device))
         chunks = [event.frames_FYX3 for event in self if event.frames_FYX3 is not None]
         return Clip(frames=np.concatenate(chunks), fps=float(self.job.fps), record=self.record())
 

@@ -113,6 +113,14 @@ class Sampling:
         return min(self.policy.capacity, self.frames)
 
     @property
+    def latents_held(self) -> int:
+        """The most latent frames that are at hand at once, under way or remembered as latents."""
+        under_way = self.schedule.in_flight(self.frames)
+        if self.policy is None:
+            return under_way
+        return min(under_way + self.policy.sink + self.policy.retained, self.frames)
+
+    @property
     def in_chunks(self) -> bool:
         """Whether frames are finished before the last of them is begun."""
         return self.schedule.in_flight(self.frames) < self.frames
