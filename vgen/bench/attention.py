@@ -106,7 +106,11 @@ QUICK = tuple(
 
 
 def bench_attention(
-    cases: Sequence[Case] = CASES, *, executors: Sequence[str] = tuple(EXECUTORS), repeat: int = 7
+    cases: Sequence[Case] = CASES,
+    *,
+    executors: Sequence[str] = tuple(EXECUTORS),
+    repeat: int = 7,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Runs the cases on the CPU.
 
@@ -114,6 +118,7 @@ def bench_attention(
         cases: what is compared.
         executors: those that cannot do a case are left out of it.
         repeat: pairs of each comparison.
+        say: told before each case how far it is.
 
     Returns:
         `rows`, one per case and executor; `auto`, the least ratio to dense attention of what `auto` would choose, by
@@ -121,7 +126,12 @@ def bench_attention(
     """
     assert repeat >= 1, f"at least one pair, got {repeat}"
     cpu = torch.device("cpu")
-    rows = [row for case in cases for row in _rows(case, executors, repeat)]
+    rows, began = [], time.perf_counter()
+    for done, case in enumerate(cases):
+        left = (time.perf_counter() - began) / done * (len(cases) - done) if done else None
+        about = "" if left is None else f", about {left / 60:.0f} min left"
+        say(f"{done + 1}/{len(cases)} {case.grid.tokens} tokens {case.dtype} {case.layout} {case.density}{about}")
+        rows += _rows(case, executors, repeat)
     return {
         "machine": machine(cpu),
         "versions": versions(),
@@ -139,7 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few and short cases, for a look")
     parser.add_argument("--write", action="store_true", help=f"write the figures to {RESULTS.name}/attention-cpu.json")
     asked = parser.parse_args(argv)
-    figures = bench_attention(QUICK if asked.quick else CASES, repeat=3 if asked.quick else 7)
+    cases, repeat = (QUICK, 3) if asked.quick else (CASES, 7)
+    figures = bench_attention(cases, repeat=repeat, say=lambda line: print(line, file=sys.stderr))
     figures = {"command": "python -m vgen.bench.attention --write", "commit": commit()} | figures
     if asked.write:
         RESULTS.mkdir(exist_ok=True)
@@ -183,8 +194,10 @@ def _rows(case: Case, executors: Sequence[str], repeat: int) -> list[dict[str, A
         if EXECUTORS[executor].supports(blocks, task) is not None:
             continue
         call = _ordered_call(executor, case, q, k, v, blocks, task)
-        compile_s, peak_mib = _first_call(executor, call)
-        # the reference is no contender, and takes long
+        if executor == "reference":  # no contender, and takes long: one call tells its memory, another its time
+            compile_s, peak_mib = 0.0, peak_mib_of(call)
+        else:
+            compile_s, peak_mib = _first_call(executor, call)
         seconds, dense_s, ratio = _compare(call, dense, 1 if executor == "reference" else repeat)
         rows.append(
             {
