@@ -2,6 +2,7 @@
 
 What does not move is drawn once per clip; a body is drawn in a small patch around its centre. Pixel centres lie at half
 integers; the unit square is scaled to the shorter side and centred, and floor, walls and sky go on beyond it.
+The looks of single things are public, for other drawings of this world.
 """
 
 import math
@@ -15,7 +16,25 @@ from vgen.errors import InputError
 from vgen.playground.scene import FLOOR_Y, WALL_X, Colour, Scene
 from vgen.playground.simulate import Trajectory
 
-__all__ = ["PAINTS", "PALETTES", "Palette", "render"]
+__all__ = [
+    "PAINTS",
+    "PALETTES",
+    "PIVOT_RADIUS",
+    "ROD_RADIUS",
+    "Canvas",
+    "Palette",
+    "body_colour",
+    "box_distance",
+    "floor_colour",
+    "floor_shadow",
+    "make_canvas",
+    "ramp_colour",
+    "render",
+    "segment_distance",
+    "sky_colour",
+    "slab_colour",
+    "to_bytes",
+]
 
 PAINTS: dict[Colour, tuple[float, float, float]] = {  # far apart in hue, or in lightness from every background
     "red": (0.87, 0.16, 0.15),
@@ -56,14 +75,14 @@ PALETTES: tuple[Palette, ...] = (
 )
 
 _CLIPS_PER_CHUNK = 8  # bounds memory: a chunk of 65 frames of 96x96 needs about 60 MiB
-_ROD_RADIUS, _PIVOT_RADIUS = 0.011, 0.022
+ROD_RADIUS, PIVOT_RADIUS = 0.011, 0.022
 _MARKER_SHADE = 0.74  # of the body's own colour; white stays lighter than every sky
 _CORNER = 0.22  # rounding of a box's corners, in half sides
 _FAR = 9.0  # world units: where absent fixtures stand
 
 
 @dataclass(frozen=True, slots=True)
-class _Canvas:
+class Canvas:
     """The pixel grid in world units."""
 
     x_X: Tensor
@@ -106,7 +125,7 @@ def render(
         raise InputError(f"cannot render {width}x{height}; possible: at least 8x8")
     if len({trajectory.frames for trajectory in trajectories}) > 1:
         raise InputError("render needs trajectories of one length; render them apart")
-    canvas = _make_canvas(height, width, torch.device(device))
+    canvas = make_canvas(height, width, torch.device(device))
     drawn = []
     for first in range(0, len(scenes), _CLIPS_PER_CHUNK):
         chunk = slice(first, first + _CLIPS_PER_CHUNK)
@@ -114,16 +133,15 @@ def render(
     return torch.cat(drawn)
 
 
-def _make_canvas(height: int, width: int, device: torch.device) -> _Canvas:
-    px = min(height, width)
+def make_canvas(height: int, width: int, device: torch.device, *, px: float | None = None) -> Canvas:
+    """The grid of a picture with the unit square in its middle, `px` pixels wide; the shorter side where None."""
+    px = px or min(height, width)
     columns = torch.arange(width, device=device, dtype=torch.float32)
     rows = torch.arange(height, device=device, dtype=torch.float32)
-    return _Canvas((columns + 0.5 - width / 2) / px + 0.5, 0.5 - (rows + 0.5 - height / 2) / px, px)
+    return Canvas((columns + 0.5 - width / 2) / px + 0.5, 0.5 - (rows + 0.5 - height / 2) / px, px)
 
 
-def _render_chunk(
-    scenes: Sequence[Scene], trajectories: Sequence[Trajectory], frames: slice, canvas: _Canvas
-) -> Tensor:
+def _render_chunk(scenes: Sequence[Scene], trajectories: Sequence[Trajectory], frames: slice, canvas: Canvas) -> Tensor:
     device = canvas.x_X.device
     still_BYX3, slab_BYX = _draw_fixtures(scenes, canvas)
     states = [torch.from_numpy(trajectory.states_NF3[:, frames]) for trajectory in trajectories]
@@ -157,7 +175,7 @@ class _Bodies:
     paint_B3: Tensor
 
 
-def _draw_fixtures(scenes: Sequence[Scene], canvas: _Canvas) -> tuple[Tensor, Tensor]:
+def _draw_fixtures(scenes: Sequence[Scene], canvas: Canvas) -> tuple[Tensor, Tensor]:
     """What stands still: uint8 still_BYX3, and the share of each pixel that the occluder covers, slab_BYX."""
     device = canvas.x_X.device
     x_X, y_Y1 = canvas.x_X, canvas.y_Y[:, None]
@@ -168,8 +186,7 @@ def _draw_fixtures(scenes: Sequence[Scene], canvas: _Canvas) -> tuple[Tensor, Te
     def paint(name: str) -> Tensor:
         return torch.tensor([getattr(PALETTES[scene.palette], name) for scene in scenes], device=device)[:, None, None]
 
-    up_Y1 = ((y_Y1 - FLOOR_Y) / (1 - FLOOR_Y)).clamp(0, 1)[..., None]
-    still_BYX3 = torch.lerp(paint("sky_low"), paint("sky_top"), up_Y1).expand(-1, -1, x_X.shape[0], -1)
+    still_BYX3 = sky_colour(paint("sky_low"), paint("sky_top"), y_Y1).expand(-1, -1, x_X.shape[0], -1)
 
     def lay(cover: Tensor, colour: Tensor) -> None:
         nonlocal still_BYX3
@@ -181,36 +198,32 @@ def _draw_fixtures(scenes: Sequence[Scene], canvas: _Canvas) -> tuple[Tensor, Te
     )
     run = low_x - high_x
     incline = (y_Y1 - FLOOR_Y - top * (low_x - x_X) / run) * run.abs() / torch.hypot(run, top)
-    lay(canvas.cover(incline), 1.25 * fixture + 0.12 * torch.exp(-(incline.abs() / 0.02))[..., None])
-    depth_Y1 = ((FLOOR_Y - y_Y1) / FLOOR_Y).clamp(0, 1)[..., None]
-    lay(canvas.cover(y_Y1 - FLOOR_Y), paint("floor") * (1.1 - 0.35 * depth_Y1))
+    lay(canvas.cover(incline), ramp_colour(fixture, incline))
+    lay(canvas.cover(y_Y1 - FLOOR_Y), floor_colour(paint("floor"), y_Y1))
     lay(canvas.cover(0.5 - WALL_X - (x_X - 0.5).abs()), fixture)
     mid_x, half, high = per_clip(
         [(o.x, o.half_width, o.top) if (o := s.occluder) else (_FAR, 0.1, 1.0) for s in scenes]
     )
     side = (x_X - mid_x).abs() - half
     slab_BYX = canvas.cover(torch.maximum(torch.maximum(side, y_Y1 - high), 0.5 * FLOOR_Y - y_Y1))
-    lay(slab_BYX, fixture * (1.55 - 0.35 * ((side + half) / half)[..., None] ** 2))
+    lay(slab_BYX, slab_colour(fixture, (side + half) / half))
     pivot_x, pivot_y = per_clip([(p.x, p.y) if (p := s.pivot) else (_FAR, _FAR) for s in scenes])
-    lay(canvas.cover(torch.hypot(x_X - pivot_x, y_Y1 - pivot_y) - _PIVOT_RADIUS), fixture)
-    return _to_bytes(still_BYX3), slab_BYX
+    lay(canvas.cover(torch.hypot(x_X - pivot_x, y_Y1 - pivot_y) - PIVOT_RADIUS), fixture)
+    return to_bytes(still_BYX3), slab_BYX
 
 
-def _draw_shadows(clip_BFYX3: Tensor, bodies: _Bodies, slab_BYX: Tensor, canvas: _Canvas) -> None:
+def _draw_shadows(clip_BFYX3: Tensor, bodies: _Bodies, slab_BYX: Tensor, canvas: Canvas) -> None:
     """A soft dark spot on the floor below each body, fainter the higher the body."""
     first = int((canvas.y_Y >= FLOOR_Y).sum())
-    depth_Y1 = FLOOR_Y - canvas.y_Y[first:, None]
     x, y, _ = bodies.state_BF3[..., None, None].unbind(2)
     radius = bodies.radius_B[:, None, None, None]
-    height = (y - FLOOR_Y - radius).clamp_min(0)
-    across = torch.exp(-(((canvas.x_X - x) / (radius + 0.3 * height)) ** 2))
-    down = torch.exp(-((depth_Y1 / (0.35 * radius)) ** 2))
-    dark_BFYX = 0.5 * torch.exp(-height / 0.2) * across * down * (1 - slab_BYX[bodies.rows_B, None, first:])
+    dark_BFYX = floor_shadow(canvas.x_X - x, FLOOR_Y - canvas.y_Y[first:, None], y, radius)
+    dark_BFYX = dark_BFYX * (1 - slab_BYX[bodies.rows_B, None, first:])
     floor_BFYX3 = clip_BFYX3[bodies.rows_B, :, first:].float()
     clip_BFYX3[bodies.rows_B, :, first:] = (floor_BFYX3 * (1 - dark_BFYX[..., None]) + 0.5).to(torch.uint8)
 
 
-def _draw_rods(clip_BFYX3: Tensor, scenes: Sequence[Scene], bodies: _Bodies, canvas: _Canvas) -> None:
+def _draw_rods(clip_BFYX3: Tensor, scenes: Sequence[Scene], bodies: _Bodies, canvas: Canvas) -> None:
     """The rods of the pendulums, from the pivot to the centre of the first body."""
     rows = [row for row, scene in enumerate(scenes) if scene.pivot is not None]
     if not rows:
@@ -222,13 +235,12 @@ def _draw_rods(clip_BFYX3: Tensor, scenes: Sequence[Scene], bodies: _Bodies, can
     rod_x, rod_y = rod_BF2[..., None, None].unbind(2)
     x_BFYX = canvas.x_X - pivot_B2[:, 0, None, None, None]
     y_BFYX = canvas.y_Y[:, None] - pivot_B2[:, 1, None, None, None]
-    along = ((x_BFYX * rod_x + y_BFYX * rod_y) / (rod_x**2 + rod_y**2)).clamp(0, 1)
-    cover = canvas.cover(torch.hypot(x_BFYX - along * rod_x, y_BFYX - along * rod_y) - _ROD_RADIUS)[..., None]
+    cover = canvas.cover(segment_distance(x_BFYX, y_BFYX, rod_x, rod_y) - ROD_RADIUS)[..., None]
     colour = torch.tensor([PALETTES[scenes[row].palette].fixture for row in rows], device=device)[:, None, None, None]
     clip_BFYX3[rows] = torch.lerp(clip_BFYX3[rows].float(), 255 * colour, cover).add_(0.5).to(torch.uint8)
 
 
-def _draw_bodies(clip_BFYX3: Tensor, bodies: _Bodies, slab_BYX: Tensor, canvas: _Canvas) -> None:
+def _draw_bodies(clip_BFYX3: Tensor, bodies: _Bodies, slab_BYX: Tensor, canvas: Canvas) -> None:
     """Blends each body into its patch of each frame; `P` is the side of a patch."""
     device = canvas.x_X.device
     _, num_frames, height, width, _ = clip_BFYX3.shape
@@ -265,16 +277,75 @@ def _shade(dx: Tensor, dy: Tensor, angle: Tensor, bodies: _Bodies, radius_px: Te
     ball = bodies.ball_B[:, None, None, None]
     from_centre = torch.hypot(dx, dy)
     block = torch.maximum(u.abs(), v.abs())
-    rounded = torch.hypot((u.abs() - 1 + _CORNER).clamp_min(0), (v.abs() - 1 + _CORNER).clamp_min(0)) - _CORNER
-    outside = torch.where(ball, from_centre - 1, torch.where(block < 1 - _CORNER, block - 1, rounded))
+    outside = torch.where(ball, from_centre - 1, box_distance(u.abs() - 1, v.abs() - 1))
     cover = (0.5 - outside * radius_px).clamp(0, 1)
     marker = torch.where(ball, v.abs() - 0.2, (block - 0.55).abs() - 0.11)
+    return cover, body_colour(bodies.paint_B3[:, None, None, None], outside, marker, dx, dy, radius_px)
+
+
+def box_distance(beyond_u: Tensor, beyond_v: Tensor) -> Tensor:
+    """Signed distance to a box with rounded corners, from the distances beyond two of its sides, in half sides."""
+    rounded = torch.hypot((beyond_u + _CORNER).clamp_min(0), (beyond_v + _CORNER).clamp_min(0)) - _CORNER
+    beyond = torch.maximum(beyond_u, beyond_v)
+    return torch.where(beyond < -_CORNER, beyond, rounded)
+
+
+def body_colour(paint: Tensor, outside: Tensor, marker: Tensor, dx: Tensor, dy: Tensor, radius_px: Tensor) -> Tensor:
+    """Colour [..., 3] of a body's pixels: darker on its marker and towards its edge, with a light on its upper left.
+
+    Args:
+        paint: [..., 3], one axis more than the others.
+        outside, marker: signed distances to the outline and to the marker, in radii.
+        dx, dy: offsets from the centre, in radii.
+        radius_px: pixels per radius.
+    """
     shade = 1 - (1 - _MARKER_SHADE) * (0.5 - marker * radius_px).clamp(0, 1)
     shade = shade * (1 - 0.22 * ((outside + 0.3) / 0.3).clamp(0, 1) ** 2)
     light = 0.4 * torch.exp(-((dx + 0.35) ** 2 + (dy - 0.4) ** 2) / 0.2)
-    colour = bodies.paint_B3[:, None, None, None] * shade[..., None]
-    return cover, torch.lerp(colour, torch.ones_like(colour), light[..., None])
+    colour = paint * shade[..., None]
+    return torch.lerp(colour, torch.ones_like(colour), light[..., None])
 
 
-def _to_bytes(colour: Tensor) -> Tensor:
+def sky_colour(low: Tensor, top: Tensor, y_Y1: Tensor) -> Tensor:
+    """Colour [..., Y, 1, 3] behind everything: `low` at the floor, `top` at the upper edge of the unit square."""
+    return torch.lerp(low, top, ((y_Y1 - FLOOR_Y) / (1 - FLOOR_Y)).clamp(0, 1)[..., None])
+
+
+def floor_colour(floor: Tensor, y_Y1: Tensor) -> Tensor:
+    """Colour [..., Y, 1, 3] of the floor, darker towards the viewer."""
+    return floor * (1.1 - 0.35 * ((FLOOR_Y - y_Y1) / FLOOR_Y).clamp(0, 1)[..., None])
+
+
+def ramp_colour(fixture: Tensor, incline: Tensor) -> Tensor:
+    """Colour [..., 3] of a ramp, lit along its incline, whose distance is given in world units."""
+    return 1.25 * fixture + 0.12 * torch.exp(-(incline.abs() / 0.02))[..., None]
+
+
+def slab_colour(fixture: Tensor, across: Tensor) -> Tensor:
+    """Colour [..., 3] of the occluder, rounded like a pillar; `across` is 0 on its axis and 1 at its sides."""
+    return fixture * (1.55 - 0.35 * across[..., None] ** 2)
+
+
+def floor_shadow(dx: Tensor, depth: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+    """Share of the light that a body at height `y` keeps from the floor, fainter and wider the higher it is.
+
+    Args:
+        dx: offset from the middle of the shadow, in world units, as all that follow.
+        depth: below the edge of the floor.
+        y, radius: of the body.
+    """
+    height = (y - FLOOR_Y - radius).clamp_min(0)
+    across = torch.exp(-((dx / (radius + 0.3 * height)) ** 2))
+    down = torch.exp(-((depth / (0.35 * radius)) ** 2))
+    return 0.5 * torch.exp(-height / 0.2) * across * down
+
+
+def segment_distance(x: Tensor, y: Tensor, end_x: Tensor, end_y: Tensor) -> Tensor:
+    """Distance of points to the segment from the origin to an end, which may be the origin too."""
+    along = ((x * end_x + y * end_y) / (end_x**2 + end_y**2).clamp_min(1e-12)).clamp(0, 1)
+    return torch.hypot(x - along * end_x, y - along * end_y)
+
+
+def to_bytes(colour: Tensor) -> Tensor:
+    """uint8 of a colour in 0..1; what lies outside is clipped."""
     return (colour.clamp(0, 1) * 255 + 0.5).to(torch.uint8)

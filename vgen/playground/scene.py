@@ -33,6 +33,7 @@ __all__ = [
     "WALL_X",
     "Body",
     "Colour",
+    "Dice",
     "Direction",
     "Event",
     "Occluder",
@@ -161,8 +162,8 @@ class Scene:
 _Option = TypeVar("_Option")
 
 
-class _Dice:
-    """Draws keyed by a seed, from the raw stream of Philox: fixed by its paper, so it outlives library versions."""
+class Dice:
+    """Draws keyed by a seed (below 2^128), from the raw stream of Philox: fixed by its paper, it outlives libraries."""
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.Philox(key=seed)
@@ -194,7 +195,7 @@ def sample_scene(seed: int) -> Scene:
     """
     if not 0 <= seed < 2**63:
         raise InputError(f"scene seed {seed} is out of range; possible: 0 to 2^63 - 1")
-    dice = _Dice(seed)
+    dice = Dice(seed)
     event = dice.pick(EVENTS)
     bodies = _cast(event, dice)
     heading = dice.pick(get_args(Direction))
@@ -245,7 +246,7 @@ def scenes(split: Split, count: int, start: int = 0) -> Iterator[Scene]:
         yield next(matching)
 
 
-def _cast(event: Event, dice: _Dice) -> tuple[Body, ...]:
+def _cast(event: Event, dice: Dice) -> tuple[Body, ...]:
     """The bodies of an event; two only where one hits the other."""
     shapes: dict[Event, tuple[Shape, ...]] = {
         "fall": SHAPES,
@@ -264,20 +265,20 @@ def _cast(event: Event, dice: _Dice) -> tuple[Body, ...]:
     return main, Body(shape=dice.pick(SHAPES), colour=dice.pick(others), size=dice.pick(movable))
 
 
-def _stage_fall(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_fall(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     ball = bodies[0].shape == "ball"
     start = Start(x=dice.uniform(0.25, 0.75), y=dice.uniform(0.68, 0.85))
     return _Staging(starts=(start,), restitution=dice.uniform(0.65, 0.78) if ball else dice.uniform(0.5, 0.6))
 
 
-def _stage_roll(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_roll(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     radius = bodies[0].radius
     x = WALL_X + radius + dice.uniform(0.02, 0.08)
     room = 1 - WALL_X - radius - x
     return _Staging(starts=(_rolling(x, radius, room * dice.uniform(0.7, 0.97) / _NATIVE_S),))
 
 
-def _stage_throw(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_throw(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     start = Start(
         x=WALL_X + bodies[0].radius + dice.uniform(0.02, 0.08),
         y=dice.uniform(0.27, 0.40),
@@ -290,7 +291,7 @@ def _stage_throw(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
     return _Staging(starts=(start,), restitution=dice.uniform(0.45, 0.6))
 
 
-def _stage_hit(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_hit(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     mover, target = bodies
     x = WALL_X + mover.radius + dice.uniform(0.005, 0.03)
     gap = dice.uniform(0.16, 0.24)
@@ -303,7 +304,7 @@ def _stage_hit(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
     return _Staging(starts=(start, resting), friction=0.04, restitution=0.0)
 
 
-def _stage_hide(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_hide(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     radius = bodies[0].radius
     slab = Occluder(
         x=dice.uniform(0.47, 0.53),
@@ -316,7 +317,7 @@ def _stage_hide(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
     return _Staging(starts=(_rolling(x, radius, (end - x) / _NATIVE_S),), occluder=slab)
 
 
-def _stage_slide(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_slide(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     half = bodies[0].radius
     x = WALL_X + half + dice.uniform(0.02, 0.08)
     distance = (1 - WALL_X - half - x) * dice.uniform(0.6, 0.92)
@@ -327,7 +328,7 @@ def _stage_slide(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
     return _Staging(starts=(start,), friction=speed / (GRAVITY * duration_s), restitution=0.0)
 
 
-def _stage_ramp(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_ramp(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     radius = bodies[0].radius
     ramp = Ramp(high_x=WALL_X, low_x=WALL_X + dice.uniform(0.46, 0.56), height=dice.uniform(0.18, 0.28))
     slope = math.atan2(ramp.height, ramp.low_x - ramp.high_x)
@@ -337,7 +338,7 @@ def _stage_ramp(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
     return _Staging(starts=(Start(x=x, y=y),), friction=0.6, restitution=0.0, ramp=ramp)
 
 
-def _stage_swing(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
+def _stage_swing(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     pivot = Pivot(x=dice.uniform(0.46, 0.54), y=dice.uniform(0.86, 0.92))
     length = dice.uniform(0.36, 0.46)
     room = min(pivot.x, 1 - pivot.x) - WALL_X - bodies[0].radius - 0.02
@@ -346,7 +347,7 @@ def _stage_swing(bodies: tuple[Body, ...], dice: _Dice) -> _Staging:
     return _Staging(starts=(start,), pivot=pivot)
 
 
-STAGINGS: dict[Event, Callable[[tuple[Body, ...], _Dice], _Staging]] = {
+STAGINGS: dict[Event, Callable[[tuple[Body, ...], Dice], _Staging]] = {
     "fall": _stage_fall,
     "roll": _stage_roll,
     "throw": _stage_throw,
