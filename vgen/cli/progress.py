@@ -3,12 +3,27 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
 
-from vgen.run import Event
-
-__all__ = ["say", "watched"]
+__all__ = ["Progressed", "say", "watched"]
 
 LINE_EVERY_S = 5.0
+
+
+class Progressed(Protocol):
+    """Something that long work has done: so many of `total` units of a stage."""
+
+    @property
+    def stage(self) -> str: ...
+
+    @property
+    def done(self) -> int: ...
+
+    @property
+    def total(self) -> int: ...
+
+
+_Event = TypeVar("_Event", bound=Progressed)
 
 
 def say(line: str) -> None:
@@ -16,7 +31,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def watched(events: Iterable[Event]) -> Iterator[Event]:
+def watched(events: Iterable[_Event]) -> Iterator[_Event]:
     """Passes events through and shows where they stand."""
     if sys.stderr.isatty():
         yield from _bars(events)
@@ -24,7 +39,7 @@ def watched(events: Iterable[Event]) -> Iterator[Event]:
         yield from _lines(events)
 
 
-def _bars(events: Iterable[Event]) -> Iterator[Event]:
+def _bars(events: Iterable[_Event]) -> Iterator[_Event]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -52,7 +67,7 @@ def _bars(events: Iterable[Event]) -> Iterator[Event]:
             yield event
 
 
-def _lines(events: Iterable[Event]) -> Iterator[Event]:
+def _lines(events: Iterable[_Event]) -> Iterator[_Event]:
     started: dict[str, float] = {}
     last = time.monotonic()
     for event in events:

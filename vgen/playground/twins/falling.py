@@ -185,6 +185,7 @@ def throws(dice: Dice, wrong: Wrong, *, drop_one: bool) -> Staged:
         free=Spell(0, 3, frames - 6),
         culprits=(culprit,),
         lasts=None,
+        symmetric=not happenings,
     )
 
 

@@ -42,7 +42,7 @@ def shadowed(dice: Dice, wrong: Wrong, *, hopping: bool) -> Staged:
     return Staged(
         actors=(actor(form, xy_F2, radius, rgb, shadow_xy_F2=shadow_F2),),
         lasts=None,
-        symmetric=not hopping,
+        symmetric=True,  # backwards its hops gain 7 %, which nobody sees
     )
 
 
@@ -74,7 +74,7 @@ def mirrored_ball(dice: Dice, wrong: Wrong, *, hopping: bool) -> Staged:
         fixtures=(frame,),
         culprits=(1,),
         lasts=None,
-        symmetric=not hopping,
+        symmetric=True,  # backwards its hops gain 7 %, which nobody sees
     )
 
 

@@ -1,0 +1,92 @@
+"""What excuses a thing: a swing, an image, a touch, a half-hidden end, paint. Shared by several rules."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from tests.judge.rules import world
+from tests.judge.rules.checks import abstains, strength
+from tests.judge.rules.world import DIAMETER, FLOOR_Y, body, seen
+from vgen.judge.observation import Floats, Observation, Sight, Track
+from vgen.judge.rules import RULES
+from vgen.judge.rules.segments import gravity, paths
+
+FRAMES = 48
+STANDS = FLOOR_Y - DIAMETER / 2
+
+
+def lost(track: Track, missing_F: np.ndarray) -> Track:
+    """The same thing, with nothing of it measured in these frames."""
+    xy_F2, box_F4 = track.xy_F2.copy(), track.box_F4.copy()
+    xy_F2[missing_F], box_F4[missing_F] = np.nan, np.nan
+    sight_F = np.where(missing_F, Sight.LOST, track.sight_F).astype(np.uint8)
+    return replace(track, xy_F2=xy_F2, box_F4=box_F4, sight_F=sight_F)
+
+
+def rolling(speed: float = 4.0, start: float = 60.0) -> Floats:
+    return world.uniform(FRAMES, (start, STANDS), (speed, 0))
+
+
+def test_what_rocks_to_and_fro_swings_even_where_a_surface_seems_near() -> None:
+    phase_F = 0.3 * np.arange(FRAMES)
+    path_F2 = np.stack([200 + 20 * np.sin(phase_F), 150 - 1.2 * np.sin(phase_F) ** 2], -1)
+    seeming_F = np.where(np.arange(FRAMES) % 16 < 8, 0.0, 40.0)
+    rocking = seen(body(path_F2, standing_F=seeming_F))
+    assert all(path.swings for path in paths(rocking))
+    for law in ("support", "friction", "speed_jerk"):
+        assert abstains(RULES[law], rocking, "not_applicable"), law
+
+
+def test_what_neither_stands_nor_falls_is_no_matter_of_support() -> None:
+    falls = body(world.throw(FRAMES, (60, 60), (2, 0)).xy_F2)
+    flies_F2 = world.uniform(FRAMES, (300, 100), (-2, -1.5))
+    flies = body(flies_F2, id=1, standing_F=np.full(FRAMES, 200.0))
+    found = RULES["support"].measure(seen(falls, flies))
+    assert isinstance(found, tuple) and all(m.objects == (0,) and m.strength == 0 for m in found)
+    assert abstains(RULES["common_gravity"], seen(falls, flies), "not_applicable")
+
+
+def test_a_flight_that_hardly_bends_tells_no_gravity() -> None:
+    time_F = np.arange(FRAMES, dtype=float)
+    flat_F2 = np.stack([60 + 2 * time_F, 200 + 0.5 * 0.002 * time_F**2], -1)
+    obs = seen(body(flat_F2, sigma=0.02))
+    assert not gravity(obs)[0].any()
+
+
+def touching(apart: float) -> Observation:
+    """Two things, one of which is lost at frame 24 while the other is that many pixels away."""
+    one = lost(body(rolling(0.0)), np.arange(FRAMES) >= 24)
+    other = body(rolling(0.0, 60 + DIAMETER + apart), id=1)
+    gap_F = np.where(np.arange(FRAMES) < 24, apart, np.nan)
+    return replace(seen(one, other), gap_px={(0, 1): gap_F})
+
+
+def test_what_is_lost_at_the_touch_of_another_may_be_one_with_it() -> None:
+    assert strength(RULES["vanish"], touching(0.0)) == 0
+    assert strength(RULES["vanish"], touching(3 * DIAMETER)) > 0.3
+
+
+def test_what_ends_half_hidden_went_behind_what_hides_it() -> None:
+    half = lost(body(rolling(0.0)), np.arange(FRAMES) >= 24)
+    sight_F = half.sight_F.copy()
+    sight_F[20:24] = Sight.PARTLY
+    obs = seen(replace(half, sight_F=sight_F))
+    assert strength(RULES["vanish"], obs) > 0.3
+    assert strength(RULES["vanish"], replace(obs, occluders=((64.0, 300.0, 90.0, 400.0),))) == 0
+
+
+def painted(behind_rgb: tuple[int, int, int] | None) -> Observation:
+    """A thing that turns orange at frame 24, on ground that is orange from there on or is not."""
+    lab_F3 = np.where(np.arange(FRAMES)[:, None] < 24, (60.0, 0.0, 0.0), (60.0, 50.0, 50.0))
+    picture_YX3 = np.full((480, 640, 3), 90, np.uint8)
+    if behind_rgb is not None:
+        picture_YX3[int(FLOOR_Y) - 4 :, 150:] = behind_rgb
+    thing = replace(body(rolling()), lab_F3=lab_F3)
+    return replace(seen(thing), background_YX3=picture_YX3, width=640, height=480)
+
+
+def test_paint_that_a_thing_comes_to_is_a_cause_of_its_colour() -> None:
+    orange = (228, 116, 55)  # about L 62, a 42, b 50
+    assert strength(RULES["colour"], painted(None)) > 2
+    assert strength(RULES["colour"], painted((40, 160, 60))) > 1
+    assert strength(RULES["colour"], painted(orange)) < 0.6

@@ -1,0 +1,184 @@
+"""Draws, perceives and measures the pieces of a suite, over processes; what is finished is kept on the disk.
+
+What comes of a piece depends on the piece alone, so neither the number of processes nor an interruption changes a run.
+A store holds a line per finished piece, and in its first line which code measured: measurements of other code are
+never mixed in.
+"""
+
+import ast
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from vgen.errors import InputError
+from vgen.files import os_errors, replacing
+from vgen.judge.calibration.outcomes import Outcome
+from vgen.judge.calibration.suite import Piece
+
+__all__ = ["STORE_SCHEMA", "Step", "code_digest", "run"]
+
+STORE_SCHEMA = "vgen calibration run 1"
+MEASURING = ("vgen.judge.perception", "vgen.judge.rules", "vgen.playground.twins")  # packages that decide a measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A finished piece.
+
+    Args:
+        stage: `kept` for one that was on the disk already, else `measure`.
+        done, total: pieces of this stage.
+        outcome: what came of it.
+    """
+
+    stage: str
+    done: int
+    total: int
+    outcome: Outcome
+
+
+def run(
+    pieces: Sequence[Piece],
+    *,
+    perform: Callable[[Piece], Outcome],
+    jobs: int = 2,
+    store: Path | None = None,
+    resume: bool = False,
+) -> Iterator[Step]:
+    """Performs all pieces; stop iterating to stop the run.
+
+    Args:
+        pieces: of a suite; each is performed once.
+        perform: what makes an outcome of a piece; a function of a module, since it runs in other processes.
+        jobs: processes; 1 works in this one.
+        store: file that takes every outcome as it comes; begun anew unless `resume`.
+        resume: go on from what the store holds.
+
+    Raises:
+        InputError: the store cannot be written, or holds something else.
+    """
+    wanted = dict.fromkeys(pieces)
+    kept = _read(store) if resume and store is not None and store.is_file() else {}
+    kept = {piece: outcome for piece, outcome in kept.items() if piece in wanted}
+    for done, outcome in enumerate(kept.values(), 1):
+        yield Step(stage="kept", done=done, total=len(kept), outcome=outcome)
+    if store is not None:
+        _begin(store, kept.values())
+    todo = [piece for piece in wanted if piece not in kept]
+    for done, outcome in enumerate(_performed(todo, perform, jobs), 1):
+        if store is not None:
+            with os_errors("write", store), store.open("a", encoding="utf-8") as file:
+                file.write(outcome.line() + "\n")
+        yield Step(stage="measure", done=done, total=len(todo), outcome=outcome)
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over the syntax of all code that decides a measurement; comments and docstrings do not count."""
+    digest = hashlib.sha256()
+    for package in MEASURING:
+        for name, source in sorted(_sources(resources.files(package), package)):
+            digest.update(f"{name}\n{_syntax(source)}\n".encode())
+    return digest.hexdigest()
+
+
+def _sources(folder: Traversable, package: str) -> Iterator[tuple[str, str]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _sources(entry, f"{package}.{entry.name}")
+        elif entry.name.endswith(".py"):
+            yield f"{package}.{entry.name}", entry.read_text(encoding="utf-8")
+
+
+def _syntax(source: str) -> str:
+    """A file's code without its comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.unparse(tree)
+
+
+def _performed(pieces: Sequence[Piece], perform: Callable[[Piece], Outcome], jobs: int) -> Iterator[Outcome]:
+    """Outcomes as they come."""
+    if jobs == 1:
+        yield from (_told(perform, piece) for piece in pieces)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_be_single) as pool:
+        pending = [pool.submit(_told, perform, piece) for piece in pieces]
+        try:
+            for future in as_completed(pending):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _told(perform: Callable[[Piece], Outcome], piece: Piece) -> Outcome:
+    """The outcome; an error names the piece."""
+    with _Naming(piece):
+        return perform(piece)
+
+
+class _Naming:
+    """Notes on an error which piece it came from."""
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            error.add_note(f"while measuring {self.piece}")
+
+
+def _be_single() -> None:
+    """One thread per process; the processes share the cores already."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _header() -> str:
+    return json.dumps({"schema": STORE_SCHEMA, "code": code_digest()})
+
+
+def _read(store: Path) -> dict[Piece, Outcome]:
+    """What a store holds; a last line that was cut short is left out.
+
+    Raises:
+        InputError: it is no store, or one of other code.
+    """
+    with os_errors("read", store):
+        lines = store.read_text(encoding="utf-8").splitlines()
+    if not lines or STORE_SCHEMA not in lines[0]:
+        raise InputError(f"'{store}' holds no calibration run; name another folder, or begin anew without --resume")
+    if lines[0] != _header():
+        raise InputError(f"'{store}' was measured by other code than this; begin anew without --resume")
+    outcomes = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            outcomes.append(Outcome.of_line(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise InputError(f"'{store}' is damaged at line {number}; begin anew without --resume") from error
+    return {outcome.piece: outcome for outcome in outcomes}
+
+
+def _begin(store: Path, kept: Iterable[Outcome]) -> None:
+    """Writes the store anew, with what is kept."""
+    with os_errors("make a folder for", store):
+        store.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(store) as partial:
+        partial.write_text("".join([_header() + "\n", *(outcome.line() + "\n" for outcome in kept)]), encoding="utf-8")

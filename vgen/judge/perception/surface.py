@@ -1,0 +1,113 @@
+"""Free space below a thing down to the next still surface, from long edges of the background that run across.
+
+A surface is an edge between two colours that goes on for about a thing's width; texture has short ones. The space is
+the smallest over the columns under the thing, so that a slope touches beside the lowest point.
+"""
+
+import cv2
+import numpy as np
+
+from vgen.judge.observation import Floats
+from vgen.judge.perception.background import Background
+from vgen.judge.perception.view import Bytes, Picture
+
+__all__ = ["Edges", "clearance", "edge_near", "find_edges"]
+
+MIN_STEP = 5.0  # Lab units across an edge
+MIN_LENGTH = 0.07  # of the picture's width
+SINK_PX = 2.0  # how far an outline may reach into a surface
+COLUMNS = 0.8  # of the outline's half width that is looked under
+
+
+class Edges:
+    """Long still edges: rows of the next one below each pixel, and a mask of all of them in any direction."""
+
+    def __init__(self, below_YX: Picture, mask_YX: Picture) -> None:
+        self.below_YX = below_YX
+        self.distance_YX = mask_YX
+
+
+def find_edges(background: Background) -> Edges:
+    """The long edges of a background."""
+    lab_YX3 = np.asarray(cv2.GaussianBlur(background.lab_YX3, (5, 5), 1.0), np.float32)
+    step_y, step_x = (_steps(lab_YX3, axis) for axis in (0, 1))
+    shortest = MIN_LENGTH * lab_YX3.shape[1]
+    flat = _long(_ridge(step_y, 0), shortest, 1)
+    upright = _long(_ridge(step_x, 1), shortest, 0)
+    height, width = flat.shape
+    rows = _edge_rows(step_y, flat)
+    below = np.full((height + 1, width), np.inf, np.float32)
+    for row in range(height - 1, -1, -1):
+        below[row] = np.where(flat[row] > 0, rows[row], below[row + 1])
+    any_edge = ((flat | upright) == 0).astype(np.uint8)
+    return Edges(below, cv2.distanceTransform(any_edge, cv2.DIST_L2, 3))
+
+
+def clearance(edges: Edges, centre: Floats, outline_A: Floats, angles_A: Floats) -> float:
+    """Free space under an outline in pixels, at least 0; NaN where no surface lies below."""
+    x = centre[0] + outline_A * np.cos(angles_A)
+    y = centre[1] + outline_A * np.sin(angles_A)
+    half = COLUMNS * (x.max() - x.min()) / 2
+    columns = np.arange(np.floor(centre[0] - half), np.ceil(centre[0] + half) + 1)
+    order = np.argsort(angles_A)
+    low = np.array([_bottom(x[order], y[order], column + 0.5) for column in columns])
+    height, width = edges.below_YX.shape[0] - 1, edges.below_YX.shape[1]
+    inside = np.isfinite(low) & (columns >= 0) & (columns < width)
+    if not inside.any():
+        return float("nan")
+    start = np.clip(np.ceil(low[inside] - SINK_PX), 0, height).astype(int)
+    space = edges.below_YX[start, columns[inside].astype(int)] - low[inside]
+    space = space[np.isfinite(space)]
+    return max(0.0, float(space.min())) if space.size else float("nan")
+
+
+def edge_near(edges: Edges, xy: Floats) -> float:
+    """Distance from a point to the next long still edge, in pixels."""
+    height, width = edges.distance_YX.shape
+    column, row = np.clip(np.floor(xy).astype(int), 0, [width - 1, height - 1])
+    return float(edges.distance_YX[row, column])
+
+
+def _bottom(x: Floats, y: Floats, column: float) -> float:
+    """Lowest point of a closed outline in one column; NaN where it has none."""
+    x1, y1 = np.roll(x, -1), np.roll(y, -1)
+    crosses = (x <= column) != (x1 <= column)
+    if not crosses.any():
+        return float("nan")
+    part = (column - x[crosses]) / (x1[crosses] - x[crosses])
+    return float((y[crosses] + part * (y1[crosses] - y[crosses])).max())
+
+
+def _steps(lab_YX3: Picture, axis: int) -> Picture:
+    """Lab step over two pixels along an axis, at each pixel's near side."""
+    step = np.zeros(lab_YX3.shape[:2], np.float32)
+    ahead = np.linalg.norm(np.roll(lab_YX3, -1, axis) - np.roll(lab_YX3, 1, axis), axis=2)
+    middle = (slice(2, -2), slice(None)) if axis == 0 else (slice(None), slice(2, -2))
+    step[middle] = ahead[middle]
+    return step
+
+
+def _ridge(step_YX: Picture, axis: int) -> Bytes:
+    """1 where a step is the largest of its neighbours along an axis, and large."""
+    return (
+        (step_YX > MIN_STEP) & (step_YX >= np.roll(step_YX, 1, axis)) & (step_YX > np.roll(step_YX, -1, axis))
+    ).astype(np.uint8)
+
+
+def _long(ridge_YX: Bytes, shortest: float, axis: int) -> Bytes:
+    """Only the ridges that go on for long."""
+    joined = cv2.dilate(ridge_YX, np.ones((3, 1) if axis == 1 else (1, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    side = cv2.CC_STAT_WIDTH if axis == 1 else cv2.CC_STAT_HEIGHT
+    keep = np.zeros(count, np.uint8)
+    keep[1:] = stats[1:, side] >= shortest
+    return ridge_YX & keep[labels]
+
+
+def _edge_rows(step_YX: Picture, ridge_YX: Bytes) -> Picture:
+    """Row of each horizontal edge to a part of a pixel, by a parabola through its step."""
+    up, down = np.roll(step_YX, 1, 0), np.roll(step_YX, -1, 0)
+    bend = up - 2 * step_YX + down
+    part = np.where(np.abs(bend) > 1e-6, 0.5 * (up - down) / np.where(bend == 0, 1, bend), 0)
+    rows = np.arange(step_YX.shape[0], dtype=np.float32)[:, None] + 0.5
+    return np.where(ridge_YX > 0, rows + np.clip(part, -0.5, 0.5), np.inf).astype(np.float32)

@@ -1,0 +1,150 @@
+"""colour: a thing in full view keeps its colour.
+
+Formula: the largest CIE 1976 difference between the median colours of two windows of up to six frames, next to each
+other or four frames apart, within one unbroken view; less a just noticeable difference (2.3) and three standard errors;
+over 20. Of a thing that touches another, or stands on a ground, the part of the change towards the colours of those
+is left out: it may take up paint. The whole picture's changes of light are taken out by perception.
+Source: colour constancy of objects (IntPhys2, arXiv:2506.09849, condition immutability); just noticeable
+difference: Mahy, Van Eycken and Oosterlinck 1994.
+Strength: 1 is a change of 20 Delta-E. A change out of sight is `identity`.
+Abstains where no thing is wholly seen for six frames, or where colours scatter so that 10 Delta-E could not be told.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from vgen.judge.observation import Floats, Observation, Sight, Track
+from vgen.judge.rule import Abstention, Measured, Measurement, Rule
+from vgen.judge.rules.lives import TOUCH_D, TOUCH_FRAMES, bodies, in_touch, successions, whole_runs
+from vgen.judge.rules.looks import JND, SAME_LAB, Look, delta_e, look, main_colours, mean_lab
+from vgen.judge.rules.segments import level_px
+
+__all__ = ["RULE"]
+
+WINDOW = 6  # frames on either side
+LEAST = 3
+SPREAD = (0, 4)  # frames between the two sides: a change may take a moment
+CLEAR = 10.0  # Delta-E
+FULL = 20.0  # Delta-E, a strength of 1
+Change = tuple[float, float, float, int, int]  # strength, value, sigma, last frame before, first frame after
+
+
+def measure(observation: Observation) -> Measured:
+    found, noisy = [], False
+    for track in bodies(observation):
+        changes = _changes(observation, track)
+        told = [change for change in changes if 3 * change[2] <= CLEAR]
+        noisy |= bool(changes) and not told
+        if told:
+            found.append(_said(max(told), (track.id,)))
+    for old, new in successions(observation):  # the tracker gave up on what changed its looks
+        before, after = (look(track, np.flatnonzero(track.seen_F)) for track in (old, new))
+        if _shown_as_one(observation, old, new):
+            continue
+        if before is not None and after is not None:
+            last, first = int(np.flatnonzero(old.seen_F)[-1]), int(np.flatnonzero(new.seen_F)[0])
+            found.append(_said(_change(before, after, min(last, first), max(last, first)), (old.id, new.id)))
+    if found:
+        return tuple(found)
+    if noisy:
+        return Abstention(status="undecidable", reason="colours scatter by more than 10 Delta-E")
+    return Abstention(status="not_applicable", reason="no thing is wholly seen for six frames")
+
+
+def _sides(track: Track) -> Iterator[tuple[Look, Look, int, int]]:
+    """Looks before and after every moment of every unbroken view, with the frames next to it."""
+    for start, end in whole_runs(track, least=2 * LEAST, margin=2):
+        for gap in SPREAD:
+            for split in range(start + LEAST, end - LEAST - gap + 1):
+                before = look(track, np.arange(max(start, split - WINDOW), split))
+                after = look(track, np.arange(split + gap, min(end, split + gap + WINDOW)))
+                if before is not None and after is not None:
+                    yield before, after, split - 1, split + gap
+
+
+def _changes(observation: Observation, track: Track) -> list[Change]:
+    """All changes of one thing, what it takes on from what it touches taken off.
+
+    Whether paint that came on in that way stays is for `consequence_persists`, so the way back counts as little.
+    """
+    changes, bare = [], list[Floats]()
+    for before, after, last, first in _sides(track):
+        paints = _paints(observation, track, last, first)
+        whole, change = _change(before, after, last, first), _change(before, after, last, first, [*paints, *bare])
+        changes.append(change)
+        if whole[0] > CLEAR and change[0] == 0:
+            bare.append(before.lab_3)
+    return changes
+
+
+def _paints(observation: Observation, track: Track, last: int, first: int) -> list[Floats]:
+    """Colours of all that it touches between two frames, with two more on either side: bodies, and its ground."""
+    around = slice(max(0, last - TOUCH_FRAMES), first + TOUCH_FRAMES + 1)
+    paints = [
+        mean_lab(other)
+        for other in bodies(observation)
+        if other.id != track.id and (observation.gap(track.id, other.id)[around] < TOUCH_D * track.diameter_px).any()
+    ]
+    if not (track.surface_px_F[around] <= level_px(track)).any():
+        return paints
+    # The ground that it was on from the first has no paint to give.
+    begin = int(np.flatnonzero(track.seen_F)[0])
+    known = _around(observation, track, slice(begin, begin + WINDOW))
+    now = _around(observation, track, around)
+    return paints + [lab for lab in now if all(np.linalg.norm(lab - old) > SAME_LAB for old in known)]
+
+
+def _around(observation: Observation, track: Track, frames: slice) -> list[Floats]:
+    """Main colours of the background where a thing is in some frames, and a little farther out."""
+    box_N4 = track.box_F4[frames]
+    box_N4 = box_N4[np.isfinite(box_N4).all(1)]
+    if observation.background_YX3 is None or not len(box_N4):
+        return []
+    reach = TOUCH_D * track.diameter_px
+    left, top = (box_N4[:, :2].min(0) - reach).clip(0).astype(int)
+    right, bottom = (box_N4[:, 2:].max(0) + reach + 1).astype(int)
+    return main_colours(observation.background_YX3[top:bottom, left:right])
+
+
+def _shown_as_one(observation: Observation, old: Track, new: Track) -> bool:
+    """Whether the tracker lost a thing that touched another: what it found next may be the other, or both."""
+    last = int(np.flatnonzero(old.sight_F <= Sight.PARTLY)[-1])
+    first = int(np.flatnonzero(new.sight_F <= Sight.PARTLY)[0])
+    return in_touch(observation, old, last) or in_touch(observation, new, first)
+
+
+def _change(before: Look, after: Look, last: int, first: int, paints: Sequence[Floats] = ()) -> Change:
+    """A change, less what lies on the way from the colour before to one of the paints."""
+    value, sigma = delta_e(before, after)
+    for paint in paints:
+        way_3, change_3 = paint - before.lab_3, after.lab_3 - before.lab_3
+        share = float(np.clip(change_3 @ way_3 / max(float(way_3 @ way_3), 1e-9), 0.0, 1.0))
+        value = min(value, float(np.linalg.norm(change_3 - share * way_3)))
+    return max(0.0, value - JND - 3 * sigma), value, sigma, last, first
+
+
+def _said(change: Change, objects: tuple[int, ...]) -> Measurement:
+    strength, value, sigma, last, first = change
+    return Measurement(
+        strength=strength / FULL,
+        frames=(last, first),
+        objects=objects,
+        quantity="lasting change of colour, Delta-E",
+        value=value,
+        expected=0.0,
+        sigma=sigma,
+        text=f"thing {objects[0]} changes its colour in full view between frames {last} and {first}, by {value:.1f} "
+        "Delta-E"
+        if strength
+        else f"thing {objects[0]} keeps its colour",
+    )
+
+
+RULE = Rule(
+    name="colour",
+    group="permanence",
+    statement="A thing in full view keeps its colour.",
+    measure=measure,
+    motion=False,
+)

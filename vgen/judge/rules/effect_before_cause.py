@@ -1,0 +1,89 @@
+"""effect_before_cause: what is pushed does not start before the pusher is there.
+
+Formula: lead = t(arrival of the pusher's outline at the resting body) - t(the resting body starts), in frames, from the
+pusher's parabola and the body's two segments. Only bodies at rest count, and only a pusher that arrives within the next
+moments. Where the pusher itself sets off later than the body by o frames, 2 o are taken off: once because nothing was
+on its way yet, once because `event_order` explains that much.
+Source: causal perception of launching (Michotte 1946); effect and cause in order (Hume).
+Strength: frames of lead beyond 2 standard errors. A body that starts with no pusher coming is
+`motion_without_cause`.
+Abstains where no moving body comes to one at rest.
+"""
+
+import numpy as np
+
+from vgen.judge.observation import Observation
+from vgen.judge.rule import Abstention, Measured, Measurement, Rule
+from vgen.judge.rules.meetings import arrival, reach_px
+from vgen.judge.rules.segments import Joint, Path, paths
+
+__all__ = ["RULE", "pusher_time", "starts"]
+
+_LONGEST_LEAD = 20.0  # frames; a pusher that comes later than this has nothing to do with the start
+_LAG = 4.0  # frames; one that came earlier than this neither
+
+
+def measure(observation: Observation) -> Measured:
+    found = [
+        measurement
+        for path in paths(observation)
+        for joint in starts(path)
+        if (measurement := _of(observation, path, joint)) is not None
+    ]
+    return tuple(found) or Abstention(status="not_applicable", reason="no moving body comes to one at rest")
+
+
+def starts(path: Path) -> list[Joint]:
+    """The joints at which a body passes from rest to motion."""
+    diameter = path.track.diameter_px
+    return [
+        joint
+        for joint in path.joints
+        if joint.before.resting(diameter) and not joint.after.resting(diameter) and joint.passage != "unclear"
+    ]
+
+
+def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int, float, float] | None:
+    """(id, frame, standard error) of the moving body that comes to where this one rested, nearest to its start."""
+    place_2 = joint.before.fit.at(joint.before.last)
+    came = []
+    for other in paths(observation):
+        if other is path:
+            continue
+        reach = reach_px(observation, path, other)
+        for segment in other.good:
+            if segment.resting(other.track.diameter_px) or segment.last < joint.frame - _LAG:
+                continue
+            there = arrival(segment, place_2, reach, min(segment.last + 2.5, joint.frame + _LONGEST_LEAD))
+            if there is not None and there[0] > joint.frame - _LAG:
+                came.append((other.track.id, *there))
+    return min(came, key=lambda c: abs(c[1] - joint.frame)) if came else None
+
+
+def _of(observation: Observation, path: Path, joint: Joint) -> Measurement | None:
+    pusher = pusher_time(observation, path, joint)
+    if pusher is None:
+        return None
+    other, arrives, error = pusher
+    sets_off = [start.frame for p in paths(observation) if p.track.id == other for start in starts(p)]
+    late = max([0.0, *(time - joint.frame for time in sets_off if time < arrives)])
+    lead = arrives - joint.frame - 2 * late
+    sigma = float(np.hypot(joint.sigma_frames, error))
+    return Measurement(
+        strength=max(0.0, lead - 2 * sigma),
+        frames=(joint.before.last, max(joint.after.first, round(arrives))),
+        objects=(path.track.id, other),
+        quantity="start before the pusher's arrival, frames",
+        value=lead,
+        expected=0.0,
+        sigma=sigma,
+        text=f"thing {path.track.id} starts at frame {joint.frame:.1f}, thing {other} reaches it at {arrives:.1f}",
+    )
+
+
+RULE = Rule(
+    name="effect_before_cause",
+    group="causal",
+    statement="What is pushed does not start before the pusher is there.",
+    measure=measure,
+)

@@ -1,0 +1,94 @@
+"""friction: a body on level ground does not speed up by itself.
+
+Formula: the largest rise of speed from an earlier to a later moment of one run on level ground, over the earlier speed.
+Source: Newton's first law with Coulomb's friction (1785), which only ever slows.
+Strength: gain as a share of the speed, beyond 3 standard errors. A start from rest is `motion_without_cause`, a sudden
+gain `energy`.
+Abstains where nothing runs over level ground for six frames, or where half of its speed is less than the noise.
+"""
+
+import numpy as np
+
+from vgen.judge.observation import Observation
+from vgen.judge.rule import Abstention, Measured, Measurement, Rule
+from vgen.judge.rules.mirror import at_odds
+from vgen.judge.rules.segments import Path, Segment, paths
+
+__all__ = ["RULE"]
+
+_FEWEST = 6
+_SLOPE = 0.05  # way down over way along: steeper ground drives what stands on it
+
+
+def measure(observation: Observation) -> Measured:
+    images = at_odds(observation)
+    whole = [p for p in paths(observation) if not (p.swings or p.broken or p.track.id in images)]
+    runs = [(path, run) for path in whole for run in _level_runs(path)]
+    if not runs:
+        return Abstention(status="not_applicable", reason="nothing runs over level ground")
+    found = tuple(m for path, run in runs if (m := _of(path, run)) is not None)
+    return found or Abstention(status="undecidable", reason="half of the speed would drown in noise")
+
+
+def _level_runs(path: Path) -> list[list[Segment]]:
+    """Runs on level ground, cut where the slope or the speed changes at once."""
+    runs: list[list[Segment]] = []
+    for whole in path.runs("ground"):
+        level: list[Segment] = []
+        for segment in whole:
+            if _level(segment):
+                level.append(segment)
+            elif level:
+                runs.append(level)
+                level = []
+        runs.append(level)
+    diameter = path.track.diameter_px
+    return [
+        run
+        for run in runs
+        if sum(len(segment.frames_N) for segment in run) >= _FEWEST and not all(s.resting(diameter) for s in run)
+    ]
+
+
+def _level(segment: Segment) -> bool:
+    way_2 = segment.fit.at(segment.last) - segment.fit.at(segment.first)
+    return abs(float(way_2[1])) <= _SLOPE * abs(float(way_2[0])) + 3 * segment.fit.error(segment.first)
+
+
+def _of(path: Path, run: list[Segment]) -> Measurement | None:
+    moments = [(s, t) for s in run for t in (s.first, s.last)]
+    speeds = [float(np.linalg.norm(segment.velocity(time))) for segment, time in moments]
+    errors = [segment.fit.error(time, 1) for segment, time in moments]
+    slow = max(3 * max(errors), 0.2 * max(speeds))  # from rest is another law
+    best: tuple[float, float, float] | None = None
+    for late in range(1, len(speeds)):
+        for early in range(late):
+            if speeds[early] < slow:
+                continue
+            gain = (speeds[late] - speeds[early]) / speeds[early]
+            sigma = float(np.hypot(errors[late], errors[early])) / speeds[early]
+            if best is None or gain - 3 * sigma > best[0] - 3 * best[1]:
+                best = (gain, sigma, moments[early][1])
+    if best is None or 3 * best[1] > 0.5:
+        return None
+    gain, sigma, _ = best
+    return Measurement(
+        strength=max(0.0, gain - 3 * sigma),
+        frames=(run[0].first, run[-1].last),
+        objects=(path.track.id,),
+        quantity="gain of speed on level ground, share",
+        value=gain,
+        expected=min(gain, 0.0),
+        sigma=sigma,
+        text=f"thing {path.track.id} gains {gain:.0%} of speed on level ground"
+        if gain > 3 * sigma
+        else f"thing {path.track.id} does not speed up on level ground",
+    )
+
+
+RULE = Rule(
+    name="friction",
+    group="mechanics",
+    statement="A body on level ground does not speed up by itself.",
+    measure=measure,
+)

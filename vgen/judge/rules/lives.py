@@ -1,0 +1,262 @@
+"""When a thing shows and what explains its coming and going: the ground of the rules of permanence.
+
+A track's life is cut into `Absence`s. Those that something hides are followed through by `Passage`s, also where the
+tracker lost the thread and another track comes out. Nothing here decides what is lawful.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vgen.judge.observation import Observation, Sight, Track
+from vgen.judge.rules.looks import SAME_LAB, mean_lab
+
+__all__ = [
+    "TOUCH_D",
+    "TOUCH_FRAMES",
+    "Absence",
+    "Box",
+    "Passage",
+    "absences",
+    "bodies",
+    "certainty",
+    "in_touch",
+    "merged_near",
+    "passages",
+    "runs",
+    "successions",
+    "whole_runs",
+]
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+SUCCESSION_FRAMES = 3  # a lost thing that shows again within these was never gone
+SUCCESSION_REACH = 8.0  # diameters: a thing that looks the same and comes back within them is the same
+TOUCH_FRAMES, TOUCH_D = 2, 0.1  # free space over the smaller diameter below which two may show as one
+HIDER_D = 0.75  # diameters from its centre to what cuts it off
+FLICKER_FRAMES = 2  # a tracker misses a thing for that long
+SPECK = 0.03  # of the picture's diagonal: smaller things than this are easily lost, and count less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """Frames in which a thing does not show.
+
+    Args:
+        start, end: first missing frame and one past the last.
+        cause: what its first frame says, or its last one for a thing that had not been seen yet.
+        before, after: last frame that shows it before and first one after; None where there is none.
+    """
+
+    start: int
+    end: int
+    cause: Literal["lost", "hidden", "outside"]
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A thing behind something that hides it, from the last wholly seen frame before to the first one after.
+
+    Args:
+        entering, leaving: the tracks; the same where the tracker held on; None where nothing went in or came out.
+        last, first: their frames; None like the tracks.
+        box: of what hides it; None where that moves or is not known.
+    """
+
+    entering: Track | None
+    leaving: Track | None
+    last: int | None
+    first: int | None
+    box: Box | None
+
+
+def bodies(observation: Observation) -> tuple[Track, ...]:
+    """The tracks that are no shadows and show at all."""
+    return tuple(
+        track for track in observation.tracks if track.kind == "body" and bool((track.sight_F <= Sight.PARTLY).any())
+    )
+
+
+def runs(mask_F: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Stretches of True as (start, one past the end)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask_F, [False]]).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def whole_runs(track: Track, *, least: int, margin: int = 1) -> list[tuple[int, int]]:
+    """Stretches that show it wholly, without the `margin` frames next to any that do not; `least` frames at least."""
+    last = len(track.sight_F)
+    cut = (
+        (start + margin * (start > 0), end - margin * (end < last))
+        for start, end in runs(track.seen_F & np.isfinite(track.xy_F2).all(-1))
+    )
+    return [(start, end) for start, end in cut if end - start >= least]
+
+
+def absences(observation: Observation, track: Track) -> list[Absence]:
+    """All stretches of the shot in which it does not show, in order."""
+    first, past = observation.shot
+    found = []
+    for start, end in runs(track.sight_F[first:past] > Sight.PARTLY):
+        start, end = start + first, end + first
+        before = start - 1 if start > first else None
+        code = track.sight_F[start] if before is not None else track.sight_F[end - 1]
+        found.append(
+            Absence(
+                start=start,
+                end=end,
+                cause=_cause(observation, track, code, before if before is not None else end),
+                before=before,
+                after=end if end < past else None,
+            )
+        )
+    return found
+
+
+def _cause(observation: Observation, track: Track, code: int, edge: int) -> Literal["lost", "hidden", "outside"]:
+    """What a sight says, but that what was last seen half hidden went all the way."""
+    if code == Sight.LOST and edge < len(track.sight_F) and track.sight_F[edge] == Sight.PARTLY:
+        x, y = track.xy_F2[edge]
+        for left, top, right, bottom in observation.occluders:
+            away = float(np.hypot(max(left - x, 0.0, x - right), max(top - y, 0.0, y - bottom)))
+            if away <= HIDER_D * track.diameter_px:
+                return "hidden"
+    return "lost" if code == Sight.LOST else "hidden" if code == Sight.OCCLUDED else "outside"
+
+
+def successions(observation: Observation) -> list[tuple[Track, Track]]:
+    """Pairs of tracks of which the second carries on the first: lost in the open, and shown again at once.
+
+    The tracker gives up on what jumps or changes its looks. A new thing is the old one if it has the looks of the old
+    one, or stands where that would be.
+    """
+    ends = [(track, gone) for track in bodies(observation) for gone in absences(observation, track)]
+    lost = [(track, gone) for track, gone in ends if gone.cause == "lost" and gone.after is None]
+    born = [(track, gone) for track, gone in ends if gone.cause == "lost" and gone.before is None]
+    pairs: list[tuple[float, Track, Track]] = []
+    for old, gone in lost:
+        for new, absent in born:
+            if old.id == new.id or gone.before is None or absent.after is None:
+                continue
+            if not -1 <= absent.after - gone.start <= SUCCESSION_FRAMES:
+                continue
+            jump = float(np.hypot(*(new.xy_F2[absent.after] - old.xy_F2[gone.before]))) / old.diameter_px
+            alike = np.linalg.norm(mean_lab(old) - mean_lab(new)) < SAME_LAB
+            if jump < (SUCCESSION_REACH if alike else 1.5):
+                pairs.append((jump, old, new))
+    taken: set[tuple[str, int]] = set()
+    kept = []
+    for _, old, new in sorted(pairs, key=lambda pair: pair[0]):
+        if ("old", old.id) not in taken and ("new", new.id) not in taken:
+            taken |= {("old", old.id), ("new", new.id)}
+            kept.append((old, new))
+    return kept
+
+
+def certainty(observation: Observation, track: Track, told: int, other: int) -> float:
+    """0..1: how plainly a thing is both there and not there.
+
+    Square root of the frames `told` that show the breach as a share of the shot, what a tracker misses taken off; at
+    most three times the `other` frames, which show how it should be; less for specks.
+    """
+    first, past = observation.shot
+    share = max(0, min(told, 3 * other) - FLICKER_FRAMES) / max(past - first, 1)
+    diagonal = np.hypot(observation.height, observation.width)
+    return float(np.sqrt(share) * min(1.0, track.diameter_px / (SPECK * diagonal)))
+
+
+def passages(observation: Observation) -> list[Passage]:
+    """Every time a thing went out of sight behind something, or came out of hiding, in the order of time.
+
+    What went in and never came out is joined with what came out of the same place unseen before, first in first out:
+    whether it is still the same thing is for a rule to say.
+    """
+    through: list[Passage] = []
+    entered: list[Passage] = []
+    emerged: list[Passage] = []
+    for track in bodies(observation):
+        for gone in absences(observation, track):
+            if gone.cause != "hidden":
+                continue
+            last = _whole(track, gone.before, -1)
+            first = _whole(track, gone.after, +1)
+            box = _hider(observation, track, gone)
+            if last is not None and first is not None:
+                through.append(Passage(entering=track, leaving=track, last=last, first=first, box=box))
+            elif last is not None and gone.after is None:
+                entered.append(Passage(entering=track, leaving=None, last=last, first=None, box=box))
+            elif first is not None and gone.before is None:
+                emerged.append(Passage(entering=None, leaving=track, last=None, first=first, box=box))
+    return sorted(through + _joined(entered, emerged), key=lambda p: (p.last or 0, p.first or 0))
+
+
+def _joined(entered: list[Passage], emerged: list[Passage]) -> list[Passage]:
+    done: list[Passage] = []
+    waiting = sorted(emerged, key=lambda p: p.first or 0)
+    for inward in sorted(entered, key=lambda p: p.last or 0):
+        fits = [out for out in waiting if (out.first or 0) > (inward.last or 0) and _one_place(inward.box, out.box)]
+        if not fits:
+            done.append(inward)
+            continue
+        out = fits[0]
+        waiting.remove(out)
+        done.append(
+            Passage(entering=inward.entering, leaving=out.leaving, last=inward.last, first=out.first, box=inward.box)
+        )
+    return done + waiting
+
+
+def _one_place(one: Box | None, other: Box | None) -> bool:
+    """Whether two boxes share half of the smaller one; boxes that are not known are one place."""
+    if one is None or other is None:
+        return one is other
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    tall = min(one[3], other[3]) - max(one[1], other[1])
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return wide > 0 and tall > 0 and wide * tall >= smaller / 2
+
+
+def _whole(track: Track, frame: int | None, step: int) -> int | None:
+    """The next frame that shows it wholly, going by `step` from one where it showed without a break."""
+    while frame is not None and 0 <= frame < len(track.sight_F):
+        if track.sight_F[frame] == Sight.SEEN:
+            return frame
+        if track.sight_F[frame] != Sight.PARTLY:
+            return None
+        frame += step
+    return None
+
+
+def _hider(observation: Observation, track: Track, gone: Absence) -> Box | None:
+    """The box behind which it went or from which it came; None where none is within a diameter."""
+    frame = gone.before if gone.before is not None else gone.after
+    assert frame is not None, "a track that never shows has no absence that something hides"
+    x, y = track.xy_F2[frame]
+    near: list[tuple[float, Box]] = []
+    for box in observation.occluders:
+        left, top, right, bottom = box
+        away = float(np.hypot(max(left - x, 0.0, x - right), max(top - y, 0.0, y - bottom)))
+        if away <= track.diameter_px:
+            near.append((away, box))
+    return min(near)[1] if near else None
+
+
+def in_touch(observation: Observation, track: Track, frame: int) -> bool:
+    """Whether the outline of another body reaches its own within two frames of `frame`: two may then show as one."""
+    around = slice(max(0, frame - TOUCH_FRAMES), frame + TOUCH_FRAMES + 1)
+    return any(
+        bool((observation.gap(track.id, other.id)[around] < TOUCH_D * min(track.diameter_px, other.diameter_px)).any())
+        for other in bodies(observation)
+        if other.id != track.id
+    )
+
+
+def merged_near(observation: Observation, track: Track, frame: int, kind: Literal["merge", "split"]) -> bool:
+    """Whether it ran into another thing (or came out of one) within two frames of `frame`."""
+    return any(
+        event.kind == kind and track.id in event.tracks and abs(event.frame - frame) <= 2
+        for event in observation.events
+    )

@@ -1,0 +1,106 @@
+"""What a thing looks like over some frames, as figures that do not depend on where it is or how it is turned.
+
+Letters: `S` harmonics of an outline.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vgen.judge.observation import Floats, Track
+
+__all__ = ["JND", "SAME_LAB", "Look", "delta_e", "form_gap", "harmonics", "look", "main_colours", "mean_lab"]
+
+JND = 2.3  # Delta-E that a person just notices (Mahy et al. 1994); no measured colour is better than that
+SAME_LAB = 12.0  # CIE76: median colours closer than this are the same
+CELL = 16  # of 255: colours within such cells are one
+SURFACE_SHARE = 0.02  # of what is near a thing, that a colour fills to be a surface of its own
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+HARMONICS = slice(2, 8)  # of the outline: below are its size and its centre, above is noise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """Medians over some frames, and how far single frames scatter about them.
+
+    Args:
+        frames: how many were measured.
+        lab_3: colour, CIE L*a*b*.
+        lab_scatter: distance of a frame's colour from the median, typical.
+        form_S: strength of the outline's harmonics 2..7 as shares of its mean radius; a disc has zeros.
+        form_scatter: of the whole form vector, typical.
+        log_size: natural logarithm of the diameter in pixels.
+        log_size_scatter: of one frame's.
+    """
+
+    frames: int
+    lab_3: Floats
+    lab_scatter: float
+    form_S: Floats
+    form_scatter: float
+    log_size: float
+    log_size_scatter: float
+
+
+def harmonics(outline_FA: Floats) -> Floats:
+    """[F, S] strengths of the outline's harmonics as shares of the mean radius: the same however it is turned."""
+    wave_FA = np.abs(np.fft.rfft(outline_FA, axis=-1)) * 2 / outline_FA.shape[-1]
+    return np.asarray(wave_FA[:, HARMONICS] / (wave_FA[:, :1] / 2))
+
+
+def look(track: Track, frames: npt.NDArray[np.int_]) -> Look | None:
+    """How it looks in those of `frames` that show it wholly; None where fewer than two do."""
+    frames = frames[track.seen_F[frames] & np.isfinite(track.area_px_F[frames]) & (track.area_px_F[frames] > 0)]
+    frames = frames[np.isfinite(track.lab_F3[frames]).all(-1) & np.isfinite(track.outline_px_FA[frames]).all(-1)]
+    if len(frames) < 2:
+        return None
+    lab_F3 = track.lab_F3[frames]
+    form_FS = harmonics(track.outline_px_FA[frames])
+    size_F = np.log(2 * np.sqrt(track.area_px_F[frames] / np.pi))
+    lab_3, form_S, size = np.median(lab_F3, 0), np.median(form_FS, 0), float(np.median(size_F))
+    return Look(
+        frames=len(frames),
+        lab_3=lab_3,
+        lab_scatter=float(np.median(np.linalg.norm(lab_F3 - lab_3, axis=-1))),
+        form_S=form_S,
+        form_scatter=float(np.median(np.linalg.norm(form_FS - form_S, axis=-1))),
+        log_size=size,
+        log_size_scatter=float(1.48 * np.median(np.abs(size_F - size))),
+    )
+
+
+def main_colours(rgb_YX3: npt.NDArray[np.uint8]) -> list[Floats]:
+    """The colours, CIE L*a*b*, that fill `SURFACE_SHARE` of a picture at least."""
+    if not rgb_YX3.size:
+        return []
+    cells_N3, counts_N = np.unique(rgb_YX3.reshape(-1, 3) // CELL, axis=0, return_counts=True)
+    main_M3 = cells_N3[counts_N >= SURFACE_SHARE * counts_N.sum()]
+    return list(_lab((main_M3 + 0.5) * CELL))
+
+
+def _lab(rgb_N3: Floats) -> Floats:
+    """CIE L*a*b* (D65) of sRGB colours in 0..255 (IEC 61966-2-1)."""
+    share_N3 = rgb_N3 / 255
+    linear_N3 = np.where(share_N3 <= 0.04045, share_N3 / 12.92, ((share_N3 + 0.055) / 1.055) ** 2.4)
+    xyz_N3 = linear_N3 @ TO_XYZ.T / TO_XYZ.sum(1)
+    root_N3 = np.where(xyz_N3 > (6 / 29) ** 3, np.cbrt(xyz_N3), xyz_N3 / (3 * (6 / 29) ** 2) + 4 / 29)
+    x_N, y_N, z_N = root_N3.T
+    return np.stack([116 * y_N - 16, 500 * (x_N - y_N), 200 * (y_N - z_N)], -1)
+
+
+def mean_lab(track: Track) -> Floats:
+    """[3] median colour while wholly seen, or of all that shows."""
+    return np.asarray(np.nanmedian(track.lab_F3[track.seen_F] if track.seen_F.any() else track.lab_F3, 0))
+
+
+def delta_e(one: Look, other: Look) -> tuple[float, float]:
+    """CIE 1976 colour difference of two looks and its standard error."""
+    error = np.hypot(one.lab_scatter / np.sqrt(one.frames), other.lab_scatter / np.sqrt(other.frames))
+    return float(np.linalg.norm(one.lab_3 - other.lab_3)), float(error)
+
+
+def form_gap(one: Look, other: Look) -> tuple[float, float]:
+    """Distance between two forms as a share of the mean radius, and its standard error."""
+    error = np.hypot(one.form_scatter / np.sqrt(one.frames), other.form_scatter / np.sqrt(other.frames))
+    return float(np.linalg.norm(one.form_S - other.form_S)), float(error)
