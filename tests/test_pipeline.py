@@ -109,7 +109,8 @@ def test_a_long_stream_is_planned_at_what_it_holds_and_a_long_clip_at_all_its_fr
     asked = {"sampler.name": "streaming", "sampler.force": True}
     short, long = (start(pipeline, num_frames=n, **asked) for n in (1 + 4 * 100, 90_001))
     assert long.plan == short.plan
-    monkeypatch.setattr(run_module, "free_mib", lambda device: long.plan.more + 100)
+    free = long.plan.more + 100
+    monkeypatch.setattr(run_module, "free_mib", lambda device: free)
     with pytest.raises(ResourceError, match="a Clip of 90001 frames of 48x32 would take about"):
         long.clip()
 
