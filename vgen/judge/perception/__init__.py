@@ -14,6 +14,7 @@ motion.py      pieces of constant acceleration, and the moments between them
 surface.py     free space down to the next still surface
 gaps.py        free space between two things, and which lies in front
 liquid.py      surfaces of liquids in open vessels
+parting.py     things that come out of one another, or go into one
 events.py      what happened when
 flow.py        motion of every pixel, as a check and a fallback
 order.py       whether frames follow each other

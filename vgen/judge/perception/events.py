@@ -1,5 +1,6 @@
 """What happened when: changes of motion, of touch, and of being there, each at a fraction of a frame where possible."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from vgen.judge.perception.motion import Piece, kink
 from vgen.judge.perception.refine import ANGLES_A
 from vgen.judge.perception.surface import Edges, edge_near
 
-__all__ = ["Scenery", "find_events"]
+__all__ = ["Scenery", "find_events", "in_order"]
 
 TOUCH_PX = 1.6  # working pixels of gap, up to which two outlines touch
 TOUCH_DIAMETERS = 0.04
@@ -67,6 +68,11 @@ def find_events(
             event = _change(track, before, after, events, scenery)
             if event is not None:
                 events.append(event)
+    return in_order(events)
+
+
+def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Events by time, whatever order they were found in."""
     return tuple(sorted(events, key=lambda event: (event.frame, event.kind, event.tracks)))
 
 

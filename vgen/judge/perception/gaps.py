@@ -1,11 +1,39 @@
-"""Free space between two things, from their outlines as polygons. A letter beyond the legend: `A` directions."""
+"""Two things and each other: the free space between their outlines, and which lies in front where they overlap.
+
+A letter beyond the legend: `A` directions.
+"""
 
 import numpy as np
+import numpy.typing as npt
 
 from vgen.judge.observation import Floats
+from vgen.judge.perception.link import Thing
 from vgen.judge.perception.refine import ANGLES_A
 
-__all__ = ["polygon_gap", "polygons"]
+__all__ = ["fronts", "polygon_gap", "polygons"]
+
+COVERED = 0.1  # of its area: who loses so much more than the other lies behind
+
+
+def fronts(one: Thing, other: Thing, frames: int) -> npt.NDArray[np.int8] | None:
+    """+1 per frame where `one` lies in front of `other`, -1 where behind, 0 where not told; None if they never overlap.
+
+    Who is hidden by the other lies behind; else who shows less of its whole while both share one patch.
+    """
+    order_F = np.zeros(frames, np.int8)
+    met = False
+    for sign, near, far in ((1, one, other), (-1, other, one)):
+        numbers = {trail.number for trail in near.trails}
+        for frame in (frame for trail in far.trails for frame, who in trail.behind.items() if who in numbers):
+            order_F[frame], met = sign, True
+    numbers = {trail.number for trail in other.trails}
+    wholes = [float(np.quantile([blob.area for blob in thing.blobs.values()], 0.75)) for thing in (one, other)]
+    for frame in (frame for frame, who in one.shared.items() if who & numbers and frame in other.blobs):
+        met = True
+        first, second = (thing.blobs[frame].area / whole for thing, whole in zip((one, other), wholes, strict=True))
+        if abs(first - second) > COVERED:
+            order_F[frame] = 1 if first > second else -1
+    return order_F if met else None
 
 
 def polygons(xy_F2: Floats, outline_FA: Floats) -> Floats:

@@ -24,7 +24,8 @@ Box = tuple[float, float, float, float]
 
 MIN_FRAMES = 4  # a trail that shows in fewer is noise
 THROWN_SHARE = 0.4  # of a shadow's frames in which some body can throw it
-THIN_RATIO = 4.0  # of an area to that of the largest disc inside it
+HANGING_SHARE = 0.5  # of its frames in which a dark patch touches one body
+THIN_RATIO = 3.0  # of an area to that of the largest disc inside it
 SLANT = 1.5  # of the light, at most: aside over down
 MOVED_DIAMETERS = 0.7  # that a dark thing must move to be a body of its own
 MAX_TRAILS = 24  # of a clip, those that show most
@@ -33,7 +34,10 @@ BUSY_FRAMES = 10  # that a trail must last among scraps
 MAX_FLICKER, BUSY_FLICKER = 0.4, 0.06  # of the logarithm of the area, from frame to frame
 CUT_AREA = 0.85  # of the whole area: what shows less is cut
 CUT_LAG = 0.12  # of a diameter, by which a cut blob's centre lags behind the motion
+WAIT_PRICE = 0.08  # per hidden frame: of two that may have come out, the first did
+CUT_SHORT = 0.8  # of the share across that is left along the way
 MAX_LEAP = 3.0  # frames' motion that may lie between a whole thing and its being hidden
+BOTH_SIDES_FRAMES = 6  # during which a thing may show on both sides of what hides its middle
 FIT_DIAMETERS = 1.5  # by which a thing may come out off its prediction and still be told by its motion
 SIZE_RATIO = 1.8  # of diameters that still may be one thing
 WHOLE = 0.92  # of the area around: beside what could cut it, a thing that shows less is cut
@@ -82,7 +86,9 @@ def link(view: View, background: Background, trails: list[Trail]) -> tuple[list[
         after = [
             other
             for other in kept
-            if other.first > trail.last
+            if other.first > trail.last - BOTH_SIDES_FRAMES
+            and other.last > trail.last
+            and other is not trail
             and other not in follower.values()
             and _may_follow(trail, other, ends, background)
         ]
@@ -94,6 +100,7 @@ def link(view: View, background: Background, trails: list[Trail]) -> tuple[list[
         for end in ends[trail]:
             if (
                 end.cut
+                and trail.kind == "body"
                 and not end.border
                 and not end.shared
                 and trail not in follower
@@ -121,7 +128,7 @@ def _told_from_shadows(trails: list[Trail]) -> list[Trail]:
             if thrown < THROWN_SHARE:
                 places = np.array([blob.xy for blob in trail.blobs.values()])
                 size = 2 * np.sqrt(np.median([blob.area for blob in trail.blobs.values()]) / np.pi)
-                if np.ptp(places, axis=0).max() < MOVED_DIAMETERS * size or _is_thin(trail):
+                if np.ptp(places, axis=0).max() < MOVED_DIAMETERS * size or _hangs(trail, bodies) or _is_thin(trail):
                     continue
                 trail.kind = "body"
         kept.append(trail)
@@ -135,6 +142,23 @@ def throws(body: Trail, frame: int, shadow: Blob) -> bool:
         return False
     away, high = np.abs(blob.xy - shadow.xy)
     return bool(away < SLANT * high + np.sqrt(blob.area) + np.sqrt(shadow.area))
+
+
+def _hangs(trail: Trail, bodies: list[Trail]) -> bool:
+    """Whether it touches bodies in most of its frames: a rod, a string, or a rim of theirs."""
+    return any(
+        np.mean([frame in body.blobs and _touch(blob, body.blobs[frame]) for frame, blob in trail.blobs.items()])
+        > HANGING_SHARE
+        for body in bodies
+    )
+
+
+def _touch(one: Blob, other: Blob) -> bool:
+    """Whether the crops of two blobs overlap."""
+    tall, wide = one.share_YX.shape
+    height, width = other.share_YX.shape
+    aside = one.left < other.left + width and other.left < one.left + wide
+    return aside and one.top < other.top + height and other.top < one.top + tall
 
 
 def _is_thin(trail: Trail) -> bool:
@@ -181,11 +205,11 @@ def _end(trail: Trail, view: View, side: int) -> _End:
     span = steady[0] - steady[-1]
     velocity = (trail.blobs[steady[0]].xy - trail.blobs[steady[-1]].xy) / max(1, abs(span))
     diameter = 2 * np.sqrt(whole / np.pi)
-    speed = float(np.hypot(*velocity))
-    cut = False
-    if last.area < CUT_AREA * whole and speed > 0.01 * diameter:
-        expected = trail.blobs[steady[0]].xy + velocity * abs(frames[0] - steady[0])
-        cut = float((expected - last.xy) @ velocity) / speed > CUT_LAG * diameter
+    since = abs(frames[0] - steady[0])
+    late = (last.xy - trail.blobs[steady[0]].xy) / max(1, since)
+    if np.hypot(*late) > np.hypot(*velocity):  # it speeds up
+        velocity = late
+    cut = last.area < CUT_AREA * whole and _is_cut(trail.blobs[steady[0]], last, velocity * since, float(diameter))
     height, width = view.size
     ahead = last.xy + velocity
     leaves = bool((ahead < 0.25 * diameter).any() or (ahead > np.array([width, height]) - 0.25 * diameter).any())
@@ -200,6 +224,22 @@ def _end(trail: Trail, view: View, side: int) -> _End:
         border=last.at_border or (leaves and not at_edge),
         shared=frames[0] in trail.shared,
     )
+
+
+def _is_cut(whole: Blob, last: Blob, way: Floats, diameter: float) -> bool:
+    """Whether what is left of a thing was cut from the side that it moves to, and has not just shrunk.
+
+    Then its centre lags behind the motion, or it is short along the way and not across.
+    """
+    length = float(np.hypot(*way))
+    if length < CUT_LAG * diameter:
+        return False
+    lag = float((whole.xy + way - last.xy) @ way) / length
+    axis = 1 - int(np.abs(way).argmax())  # of the mask's sides along the way: columns for x
+    along, across = (
+        [np.count_nonzero((blob.share_YX > 0.5).any(1 - side)) for blob in (last, whole)] for side in (axis, 1 - axis)
+    )
+    return bool(lag > CUT_LAG * diameter or along[0] / along[1] < CUT_SHORT * across[0] / across[1])
 
 
 def _tip(blob: Blob, velocity: Floats) -> Floats:
@@ -217,6 +257,8 @@ def _may_follow(one: Trail, other: Trail, ends: dict[Trail, tuple[_End, _End]], 
         return False
     fits = _misfit_place(gone, back) < FIT_DIAMETERS * gone.diameter
     alike = float(np.linalg.norm(_looks(one) - _looks(other))) < SAME_LAB
+    if back.frame <= gone.frame:  # for a while it shows on both sides of something narrow
+        return gone.cut and back.cut and fits and alike
     if gone.cut and back.cut:
         return fits or alike
     edge = _edge_between(gone, back, background)
@@ -241,7 +283,7 @@ def _misfit_place(gone: _End, back: _End) -> float:
 def _misfit(one: Trail, other: Trail, ends: dict[Trail, tuple[_End, _End]]) -> float:
     gone, back = ends[one][1], ends[other][0]
     looks = float(np.linalg.norm(_looks(one) - _looks(other))) / SAME_LAB
-    return _misfit_place(gone, back) / gone.diameter + looks
+    return _misfit_place(gone, back) / gone.diameter + looks + WAIT_PRICE * max(0, back.frame - gone.frame)
 
 
 def _edge_between(gone: _End, back: _End, background: Background) -> bool:

@@ -11,13 +11,14 @@ from vgen.judge.observation import OUTLINE_DIRECTIONS, Camera, Floats, Observati
 from vgen.judge.perception.background import Background, find_background, without
 from vgen.judge.perception.camera import find_camera
 from vgen.judge.perception.cuts import find_cuts, longest_shot
-from vgen.judge.perception.events import TOUCH_PX, Scenery, find_events
+from vgen.judge.perception.events import TOUCH_PX, Scenery, find_events, in_order
 from vgen.judge.perception.flow import flow_share
-from vgen.judge.perception.gaps import polygon_gap, polygons
+from vgen.judge.perception.gaps import fronts, polygon_gap, polygons
 from vgen.judge.perception.link import Box, Thing, link
 from vgen.judge.perception.liquid import find_liquids, is_vessel
 from vgen.judge.perception.motion import Piece, fit_pieces, scatter
 from vgen.judge.perception.order import disorder
+from vgen.judge.perception.parting import with_partings
 from vgen.judge.perception.refine import ANGLES_A, POLAR_ANGLES, POLAR_RINGS, outline, polar, turns
 from vgen.judge.perception.segment import segment
 from vgen.judge.perception.still import mended, shows, strays, touched
@@ -32,7 +33,8 @@ MIN_FRAMES = 2
 MIN_SIDE_PX = 32
 NEAR_DIAMETERS = 1.5  # pairs that never come nearer have no gap
 MOVING_SHARE = 0.9  # quantile of a track's speeds: what stands still for most of a clip still moves in it
-SECOND_THOUGHTS = 2  # rounds of mending the background
+SECOND_THOUGHTS = 2  # rounds of mending the background ...
+MENDABLE = 12  # ... while there are no more things: where much flickers, mending has no end
 COARSE_SIGMA = 0.5  # of pixels: what a track's scatter is where it is too short to tell
 
 
@@ -78,6 +80,7 @@ def observe(frames_FYX3: Bytes, fps: float) -> Observation:
     ]  # what goes from its place is no vessel, whatever its pattern
     edges = find_edges(background)
     tracks = tuple(_track(index, thing, view, edges, shot, frames) for index, thing in enumerate(things))
+    tracks, parted = with_partings(tracks)
     pieces = {track.id: _pieces(track) for track in tracks}
     gap_px = _gaps(tracks)
     scenery = Scenery(edges=edges, scale=scale, origin=origin, touch_px=TOUCH_PX / scale, size=(height, width))
@@ -88,9 +91,9 @@ def observe(frames_FYX3: Bytes, fps: float) -> Observation:
         width=width,
         camera=_in_clip(camera, scale, shot, frames),
         tracks=tracks,
-        events=find_events(tracks, pieces, gap_px, scenery, shot),
+        events=in_order((*find_events(tracks, pieces, gap_px, scenery, shot), *parted)),
         gap_px=gap_px,
-        front=_front(things, tracks),
+        front=_front(things, shot, frames),
         occluders=tuple(_box_in_clip(box, view) for box in boxes),
         background_YX3=_picture(background, view, height, width),
         cuts=cuts,
@@ -106,7 +109,7 @@ def _settled(view: View, background: Background) -> tuple[Background, list[Thing
     """Things and what hides them, after second thoughts about the background."""
     things, boxes = _things(view, background)
     for _ in range(SECOND_THOUGHTS):
-        better = mended(background, view, things)
+        better = mended(background, view, things) if len(things) <= MENDABLE else None
         if better is None:
             break
         background = better
@@ -201,8 +204,15 @@ def _gaps(tracks: tuple[Track, ...]) -> dict[tuple[int, int], Floats]:
     return gaps
 
 
-def _front(things: list[Thing], tracks: tuple[Track, ...]) -> dict[tuple[int, int], npt.NDArray[np.int8]]:
-    return {}
+def _front(things: list[Thing], shot: tuple[int, int], frames: int) -> dict[tuple[int, int], npt.NDArray[np.int8]]:
+    """By ids of the pairs of bodies that overlapped, one value per frame of the clip."""
+    order: dict[tuple[int, int], npt.NDArray[np.int8]] = {}
+    for one, other in combinations(range(len(things)), 2):
+        if things[one].kind == things[other].kind == "body":
+            found = fronts(things[one], things[other], shot[1] - shot[0])
+            if found is not None:
+                order[one, other] = np.pad(found, (shot[0], frames - shot[1]))
+    return order
 
 
 def _box_in_clip(box: tuple[float, float, float, float], view: View) -> tuple[float, float, float, float]:

@@ -6,6 +6,7 @@ turn that lays a frame's polar picture best onto the one before; light that rest
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from vgen.judge.observation import OUTLINE_DIRECTIONS, Floats
 from vgen.judge.perception.segment import Blob
@@ -17,6 +18,9 @@ ANGLES_A = np.arange(OUTLINE_DIRECTIONS, dtype=np.float64) * (2 * np.pi / OUTLIN
 STEP_PX = 0.25  # along a ray
 POLAR_ANGLES = 96
 POLAR_RINGS = np.array([0.25, 0.4, 0.55, 0.7, 0.85])  # of the mean radius
+FINE_TIMES = 8  # finer than the polar picture's angles are turns told
+MIN_TURN = 0.3  # radians in all, from which what turns can be told from what rests
+ROUNDS = 4
 MIN_PATTERN = 2.0  # L* deviation around the rings that tells a turn
 MIN_OUTLINE = 0.03  # deviation of the outline's radius over its mean that tells a turn
 
@@ -72,14 +76,44 @@ def turns(polar_FRA: Floats) -> Floats:
         signal = moving if turning else rings
         if np.median(signal.std((1, 2))) < MIN_PATTERN:
             return angle_F
-    spectrum = np.fft.rfft(signal, axis=2)
-    total = 0.0
-    angle_F[known[0]] = 0.0
-    for place in range(1, len(known)):
-        match = np.fft.irfft((spectrum[place] * spectrum[place - 1].conj()).sum(0), 8 * POLAR_ANGLES)
-        half = len(match) // 8  # a turn beyond an eighth of a circle per frame cannot be told from its symmetric twin
-        shifts = np.arange(-half, half + 1)
-        values = match[shifts]
-        total += float(shifts[values.argmax()]) * 2 * np.pi / len(match)
-        angle_F[known[place]] = total
+    angle_F[known] = _unwrapped(signal, known)
+    if signal is not rings and np.ptp(angle_F[known]) > MIN_TURN:
+        angle_F[known] = _refined(picture[:, -1:] if signal is edge else rings, angle_F[known])
     return angle_F
+
+
+def _unwrapped(signal_FRA: Floats, frames_F: npt.NDArray[np.int64]) -> Floats:
+    """Sum of the turns from each known frame to the next; over a gap, near what it turned before."""
+    spectrum = np.fft.rfft(signal_FRA, axis=2)
+    angles, rate = [0.0], 0.0
+    for place, gap in enumerate(np.diff(frames_F), start=1):
+        near = rate * gap if gap > 1 else 0.0
+        turn = _best_turn(spectrum[place] * spectrum[place - 1].conj(), near)
+        angles.append(angles[-1] + turn)
+        rate = turn / gap
+    return np.array(angles)
+
+
+def _refined(signal_FRA: Floats, angle_F: Floats) -> Floats:
+    """Orientations against one pattern that turns over one that rests (the light), both learnt from all frames."""
+    spectrum = np.fft.rfft(signal_FRA, axis=2)
+    orders = np.arange(spectrum.shape[2])
+    for _ in range(ROUNDS):
+        still = np.zeros(spectrum.shape[1:], complex)
+        for _ in range(ROUNDS):
+            back = np.exp(1j * orders * angle_F[:, None])[:, None]
+            turning = ((spectrum - still) * back).mean(0)
+            still = (spectrum - turning * back.conj()).mean(0)
+        moved = [
+            _best_turn((one - still) * turning.conj(), angle) for one, angle in zip(spectrum, angle_F, strict=True)
+        ]
+        angle_F = np.array(moved)
+    return angle_F - angle_F[0]
+
+
+def _best_turn(product: npt.NDArray[np.complex128], near: float) -> float:
+    """The turn with the highest correlation within an eighth of a circle: beyond, symmetric patterns have a twin."""
+    match = np.fft.irfft(product.sum(0), FINE_TIMES * POLAR_ANGLES)
+    step = 2 * np.pi / len(match)
+    shifts = round(near / step) + np.arange(-(len(match) // 8), len(match) // 8 + 1)
+    return float(shifts[match[shifts % len(match)].argmax()]) * step

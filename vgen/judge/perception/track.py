@@ -25,6 +25,7 @@ SAME_LAB = 14.0  # looks that differ by less may be the same thing's
 SAME_AREA = 1.7  # ratio of areas
 RECENT = 8  # frames that looks and size are taken from
 COLOUR_SCALE, PLACE_SCALE = 12.0, 0.35  # of Lab units, and of diameters, in the cut of a shared blob
+PIECE_LAB = 25.0  # looks of a piece, whose colour is its outline's mixture to a large part
 CUT_AREA = 0.85  # of its usual area: what shows less is a piece
 MAX_HIDDEN_SHARE = 0.2  # of a thing's area: what shows less lies behind the other
 FAR = 1e6
@@ -35,12 +36,14 @@ class Trail:
     """One thing as far as it could be followed.
 
     Args:
+        number: its own, in the order in which trails begin.
         kind: of its blobs.
         blobs: by frame.
-        shared: frames in which its blob was cut out of one shared with another thing, and the trails it touched.
-        behind: frames in which it waited behind another trail.
+        shared: frames in which its blob was cut out of one shared with others, and the numbers of those.
+        behind: frames in which it waited behind another trail, and that one's number.
     """
 
+    number: int
     kind: Literal["body", "shadow"]
     blobs: dict[int, Blob] = field(default_factory=dict)
     shared: dict[int, set[int]] = field(default_factory=dict)
@@ -87,15 +90,15 @@ class Trail:
         return guess, float(np.hypot(*step))
 
 
-def _expected(trail: Trail, frame: int) -> Floats:
-    """Where its whole would be: from the frames that showed it whole, for a piece's centre lags behind."""
-    whole = CUT_AREA * trail.area(frame)
+def _whole(trail: Trail, frame: int) -> tuple[Floats, float]:
+    """Centre and area of its whole: from the frames that showed it whole, for a piece's centre lags behind."""
     frames = [number for number in sorted(trail.blobs) if number < frame][-RECENT:]
-    known = [number for number in frames if trail.blobs[number].area > whole][-3:]
+    area = float(np.quantile([trail.blobs[number].area for number in frames], 0.8))
+    known = [number for number in frames if trail.blobs[number].area > CUT_AREA * area][-3:]
     if len(known) < 2 or known[-1] == frames[-1]:
-        return trail.predict(frame)[0]
+        return trail.predict(frame)[0], area
     first, last = trail.blobs[known[0]].xy, trail.blobs[known[-1]].xy
-    return last + (last - first) / (known[-1] - known[0]) * (frame - known[-1])
+    return last + (last - first) / (known[-1] - known[0]) * (frame - known[-1]), area
 
 
 def follow(view: View, background: Background, blobs_F: list[list[Blob]]) -> list[Trail]:
@@ -110,7 +113,8 @@ def follow(view: View, background: Background, blobs_F: list[list[Blob]]) -> lis
         for index, blob in pairs.items():
             trails[index].blobs[frame] = blob
         taken = set(pairs.values())  # blobs are told apart by identity
-        trails += [Trail(blob.kind, {frame: blob}) for blob in blobs if blob not in taken]
+        for blob in (blob for blob in blobs if blob not in taken):
+            trails.append(Trail(len(trails), blob.kind, {frame: blob}))
     return trails
 
 
@@ -145,8 +149,8 @@ def _joined(
     """The blobs, pieces of one thing (behind a post, or torn by noise) put together."""
     for index in live:
         trail = trails[index]
-        guess = _expected(trail, frame)
-        area, lab = trail.area(frame), trail.lab(frame)
+        guess, area = _whole(trail, frame)
+        lab = trail.lab(frame)
         radius = np.sqrt(area / np.pi)
         pieces = [
             blob
@@ -154,7 +158,7 @@ def _joined(
             if blob.kind == trail.kind
             and np.hypot(*(blob.xy - guess)) < 1.2 * radius
             and blob.area < 0.9 * area
-            and np.linalg.norm(blob.lab - lab) < SAME_LAB
+            and np.linalg.norm(blob.lab - lab) < PIECE_LAB
         ]
         if len(pieces) < 2 or sum(piece.area for piece in pieces) > 1.2 * area:
             continue

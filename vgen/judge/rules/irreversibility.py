@@ -1,15 +1,18 @@
 """irreversibility: what has broken does not put itself together again.
 
-Formula: for each piece of a body that breaks, 1 - d(end) / max d, with d(t) its distance from where it parted; the mean
-over the pieces. Pieces that never get anywhere count as kept.
+Formula: for each piece of a body that breaks, 1 - d(end) / max d, with d(t) its distance from where the body broke,
+counted from the frame on in which it breaks no further; the mean over the pieces. Pieces that never get anywhere count
+as kept.
 Source: second law of thermodynamics (Clausius 1865); the arrow of time in videos (Pickup et al. 2014).
 Strength: share of the pieces that went back, 0..1.
 Abstains where nothing breaks.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from vgen.judge.observation import Event, Observation, Track
+from vgen.judge.observation import Event, Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.segments import bodies
 
@@ -27,12 +30,21 @@ def measure(observation: Observation) -> Measured:
     breaks = _breaks(observation)
     if not breaks:
         return Abstention(status="not_applicable", reason="nothing breaks")
-    found = tuple(m for frame, pieces in breaks if (m := _of(observation, frame, pieces)) is not None)
+    found = tuple(m for broken in breaks if (m := _of(observation, broken)) is not None)
     return found or Abstention(status="undecidable", reason="the pieces are not seen for long enough")
 
 
-def _breaks(observation: Observation) -> list[tuple[float, tuple[Track, ...]]]:
-    """(moment, pieces) of everything that parts into two or more."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Break:
+    """A body in pieces: when and where it broke first, its pieces, and the frame from which on each breaks no more."""
+
+    frame: float
+    origin_2: Floats
+    pieces: tuple[tuple[Track, int], ...]
+
+
+def _breaks(observation: Observation) -> list[_Break]:
+    """Everything that parts into two or more, pieces of pieces included."""
     groups: list[list[Event]] = []
     for event in observation.events:
         if event.kind != "split":
@@ -41,26 +53,31 @@ def _breaks(observation: Observation) -> list[tuple[float, tuple[Track, ...]]]:
             groups[-1].append(event)
         else:
             groups.append([event])
-    return [(group[0].frame, _pieces(observation, group)) for group in groups]
+    return [
+        _Break(frame=group[0].frame, origin_2=np.asarray(group[0].xy), pieces=_pieces(observation, group))
+        for group in groups
+    ]
 
 
-def _pieces(observation: Observation, group: list[Event]) -> tuple[Track, ...]:
+def _pieces(observation: Observation, group: list[Event]) -> tuple[tuple[Track, int], ...]:
     """What the events name, and what first shows then and there; the whole body itself only where it goes on."""
     named = {id for event in group for id in event.tracks}
     start, place_2 = group[0].frame, np.asarray(group[0].xy)
     pieces = []
     for track in bodies(observation):
         shown = np.flatnonzero(np.isfinite(track.xy_F2).all(1))
-        if not shown.size or shown[-1] < start + _FEWEST:
+        since = max([start, *(event.frame for event in group if track.id in event.tracks)])
+        if not shown.size or shown[-1] < since + _FEWEST:
             continue
         near = float(np.linalg.norm(track.xy_F2[shown[0]] - place_2)) < 2 * _NEAR_D * track.diameter_px
         if track.id in named or (abs(shown[0] - start) <= _TOGETHER and near):
-            pieces.append(track)
+            pieces.append((track, int(np.ceil(since))))
     return tuple(pieces)
 
 
-def _of(observation: Observation, frame: float, pieces: tuple[Track, ...]) -> Measurement | None:
-    ways = [_way_back(frame, piece) for piece in pieces]
+def _of(observation: Observation, broken: _Break) -> Measurement | None:
+    frame, pieces = broken.frame, [piece for piece, _ in broken.pieces]
+    ways = [_way_back(broken.origin_2, piece, start) for piece, start in broken.pieces]
     told = {piece.id: way for piece, way in zip(pieces, ways, strict=True) if way is not None}
     if not told:
         return None
@@ -77,13 +94,12 @@ def _of(observation: Observation, frame: float, pieces: tuple[Track, ...]) -> Me
     )
 
 
-def _way_back(frame: float, piece: Track) -> float | None:
-    """Share of its way that a piece went back; None for one that is not seen for long enough."""
-    start = max(int(np.ceil(frame)), 0)
+def _way_back(origin_2: Floats, piece: Track, start: int) -> float | None:
+    """Share of its way that a piece went back from a frame on; None for one that is not seen for long enough."""
     xy_N2 = piece.xy_F2[start:][np.isfinite(piece.xy_F2[start:]).all(1)]
     if len(xy_N2) < _FEWEST:
         return None
-    away_N = np.linalg.norm(xy_N2 - xy_N2[0], axis=1)
+    away_N = np.linalg.norm(xy_N2 - origin_2, axis=1)
     if away_N.max() < _PARTED_D * piece.diameter_px:
         return 0.0
     # What noise and a short roll back make is no return.

@@ -172,12 +172,16 @@ def passages(observation: Observation) -> list[Passage]:
     """Every time a thing went out of sight behind something, or came out of hiding, in the order of time.
 
     What went in and never came out is joined with what came out of the same place unseen before, first in first out:
-    whether it is still the same thing is for a rule to say.
+    whether it is still the same thing is for a rule to say. Things that break or join are left out: they hide in each
+    other.
     """
     through: list[Passage] = []
     entered: list[Passage] = []
     emerged: list[Passage] = []
+    parted = {id for event in observation.events if event.kind in ("split", "merge") for id in event.tracks}
     for track in bodies(observation):
+        if track.id in parted:
+            continue
         for gone in absences(observation, track):
             if gone.cause != "hidden":
                 continue
