@@ -2,7 +2,7 @@
 
 Formula: for two things that meet and part again, R the distance of their centres at which they touch, d_b(t) and d_a(t)
 the distances that their motions before and after foretell, t* the frame at which both agree: depth = R - d_b(t*), which
-is 0 for what turns round at the touch. For the ground: how far below the surface that was under it a thing comes, .6 of
+is 0 for what turns round at the touch. Where they are not seen to part, t* is when one of them is kicked. For the ground: how far below the surface that was under it a thing comes, .6 of
 the way sideways allowed for slopes. Both over the diameter of the smaller thing.
 Source: solidity (Spelke et al. 1992; IntPhys2, arXiv:2506.09849, condition solidity).
 Strength: diameters of the smaller thing, a tenth and three standard errors taken off. Things that cross and both keep
@@ -27,6 +27,7 @@ CLEAR = 0.25  # diameters: what a breach of severity .25 does
 STEEPEST = 0.6  # slope of a ground
 KEPT = 0.15  # of the closing speed: a velocity that changes by less is kept
 TOUCH = 0.08  # diameters of free space from which two things are surely apart
+KICKS = ("onset", "turn", "bounce", "stop")
 NEAR = 0.25  # diameters of free space from which two things meet
 
 
@@ -54,7 +55,10 @@ def measure(observation: Observation) -> Measured:
 
 
 def _meetings(observation: Observation, one: Track, other: Track) -> list[tuple[int, int]]:
-    """Last frame before and first frame after each meeting that show both wholly and apart."""
+    """Last frame before and first frame after each meeting that show both wholly and apart.
+
+    One past the end of the clip for a meeting out of which they do not come.
+    """
     smaller = min(one.diameter_px, other.diameter_px)
     gap_F = observation.gap(one.id, other.id)
     clear_F = one.seen_F & other.seen_F & (gap_F > TOUCH * smaller)
@@ -63,7 +67,7 @@ def _meetings(observation: Observation, one: Track, other: Track) -> list[tuple[
     hidden_F = (one.sight_F > Sight.PARTLY) | (other.sight_F > Sight.PARTLY)
     met = []
     for start, end in runs(~clear_F):
-        if start > 0 and end < len(gap_F) and (close_F | hidden_F)[start - 1 : end + 1].any():
+        if start > 0 and (close_F | hidden_F)[start - 1 : end + 1].any():
             met.append((start - 1, end))
     for frame in np.flatnonzero(clear_F[:-1] & clear_F[1:] & (close_F[:-1] | close_F[1:])):
         met.append((int(frame), int(frame) + 1))
@@ -72,7 +76,9 @@ def _meetings(observation: Observation, one: Track, other: Track) -> list[tuple[
 
 def _met(observation: Observation, one: Track, other: Track, last: int, first: int) -> Measurement | None:
     """How deep they were within each other; None where they did not come nearer and part again, each by its motion."""
-    turn = _turn(observation, one, other, last, first)
+    stays = first == observation.num_frames
+    turn = _kick(observation, one, other, last) if stays else _turn(observation, one, other, last, first)
+    first = min(first, observation.shot[1] - 1)
     if turn is None:
         return None
     smaller = min(one.diameter_px, other.diameter_px)
@@ -114,6 +120,24 @@ def _turn(observation: Observation, one: Track, other: Track, last: int, first: 
         return None
     errors = [max(into.error(time), out.error(time)) for into, out in sides]
     return float(in_N[i] + out_N[i]) / 2, float(np.linalg.norm(errors))
+
+
+def _kick(observation: Observation, one: Track, other: Track, last: int) -> tuple[float, float] | None:
+    """As `_turn`, for two that are not seen to part: at the moment at which one of them is kicked."""
+    into_one, into_other = (motion_near(observation, track, last, -1) for track in (one, other))
+    if into_one is None or into_other is None:
+        return None
+
+    def apart(time: float) -> float:
+        return float(np.linalg.norm(into_other.at(time) - into_one.at(time)))
+
+    closing = apart(last - 1) - apart(last)
+    for event in observation.events:
+        alone = event.tracks in ((one.id,), (other.id,))
+        if alone and event.kind in KICKS and event.frame > last and event.strength > KEPT * closing > 0:
+            error = max(into.error(event.frame) for into in (into_one, into_other))
+            return apart(event.frame), float(np.hypot(np.sqrt(2) * error, closing * event.sigma_frames))
+    return None
 
 
 def _kicked(into: Fit, out: Fit, time: float, closing: float) -> bool:
