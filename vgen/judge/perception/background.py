@@ -25,6 +25,8 @@ STEP_LAB = 3.0  # by which scenery changes from one pixel to the next, at least
 TEXTURE_PX, TEXTURE_STEPS = 25, 2.0  # reach of the texture around a place, and its weight in the step
 # Of cost, at which a colour is taken; beyond the last none continues its neighbours.
 LEVELS = (1.0, 3.0, 6.0, 10.0, 16.0, 24.0)
+DRIFT_STEPS = 2.0  # by which a surface goes away from the colour that it has farther out ...
+TURN = 0.15  # ... while that follows it, by this share per pixel
 RARITY_PRICE = 1.6  # of a colour, per e-fold of its share of the frames
 SHADOW_PRICE = 3.0  # of a colour that is another one of the same pixel, darkened
 LIT_SHARE = 0.07  # of the frames that must show the lighter colour: a thing's soft edge passes faster
@@ -34,6 +36,7 @@ HOLE_MARGIN_PX = 2  # around a thing that is taken out
 CORE_AREA = 0.06  # of the picture: a larger still region is no core of a thing
 CORE_RIM_SHARE = 0.4  # of the changing pixels around a core that show its colour at times
 FLICKER_TIMES, MAX_FLICKER = 3.0, 9.0  # of a pixel's usual difference; and in Lab, beyond which something rests there
+FAINT_LAB = 2.0  # of a shadow at least
 NOISE_FLOOR = 0.4  # of Lab: rounding of 8 bits
 NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
 
@@ -46,14 +49,15 @@ class Background:
         rgb_YX3, lab_YX3: float32; sRGB 0..255, and L*a*b* smoothed as the view's.
         known_YX: where some frame shows it; elsewhere it is filled in from around.
         noise: standard deviation of a frame's Lab difference from it where nothing moves.
-        low_YX, high: Lab difference from which a pixel may belong to a thing, and from which it does; more is asked
-            where the scenery itself flickers (compression, foliage).
+        faint_YX, low_YX, high: Lab difference from which a pixel may lie in a shadow, may belong to a thing, and does;
+            more is asked where the scenery itself flickers (compression, foliage).
     """
 
     rgb_YX3: Picture
     lab_YX3: Picture
     known_YX: Mask
     noise: float
+    faint_YX: Picture
     low_YX: Picture
     high: float
 
@@ -71,7 +75,10 @@ def find_background(rgb_FYX3: Bytes, lab_FYX3: Picture, inside_FYX: Mask | None)
     # The median of the length of a vector of three normal values is 1.54 of one's deviation.
     noise = max(NOISE_FLOOR, float(np.median(off_SYX[:, known_YX])) / 1.54)
     alike = max(ALIKE_LAB, 4.5 * noise)
-    changing_YX = (off_SYX > alike).any(0) | ~known_YX
+    # Over so many frames some noise of each pixel goes beyond any threshold; that of nine together does not.
+    changing_YX = ~known_YX
+    for off_YX in off_SYX:
+        changing_YX |= cv2.blur(off_YX, (3, 3)) > alike
     changing_YX = cv2.dilate(changing_YX.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if changing_YX.mean() > MAX_CHANGING:
         return _described(median_YX3.astype(np.float32), known_YX, noise, lab_SYX3)
@@ -130,6 +137,7 @@ def _described(rgb_YX3: Picture, known_YX: Mask, noise: float, lab_SYX3: Picture
         lab_YX3=lab_YX3,
         known_YX=known_YX,
         noise=noise,
+        faint_YX=np.clip(flicker_YX, max(FAINT_LAB, 5.0 * noise), max(low, MAX_FLICKER)).astype(np.float32),
         low_YX=np.clip(flicker_YX, low, max(low, MAX_FLICKER)).astype(np.float32),
         high=max(8.0, 8.0 * noise),
     )
@@ -211,21 +219,39 @@ def _usual_step(median_YX3: Bytes, changing_YX: Mask) -> Picture:
     return np.maximum(STEP_LAB, TEXTURE_STEPS * step)
 
 
-def _prices(rgb_PK3: Picture, share_PK: Picture) -> Picture:
-    """What each colour of a pixel costs before its neighbours are asked, the cheapest of a pixel 0.
+def _prices(share_PK: Picture) -> Picture:
+    """What each colour of a pixel costs before its neighbours are asked: the rarer the dearer."""
+    return RARITY_PRICE * np.where(share_PK > 0, -np.log(np.maximum(share_PK, 1e-6)), np.inf)
 
-    The rarer the dearer; but a colour that is another one darkened costs more than that one, since a shadow lay there,
-    however long.
-    """
-    price_PK = RARITY_PRICE * np.where(share_PK > 0, -np.log(np.maximum(share_PK, 1e-6)), np.inf)
+
+def _darker(rgb_PK3: Picture, share_PK: Picture) -> Mask:
+    """PKK: whether the first colour of a pixel is the second one in a shadow."""
     energy_PK = np.maximum((rgb_PK3**2).sum(2), 1.0)
-    factor_PKK = np.einsum("pkc,pjc->pkj", rgb_PK3, rgb_PK3) / energy_PK[:, None]  # of colour j in colour k
+    factor_PKK = np.einsum("pkc,pjc->pkj", rgb_PK3, rgb_PK3) / energy_PK[:, None]
     off_PKK = np.linalg.norm(rgb_PK3[:, :, None] - factor_PKK[..., None] * rgb_PK3[:, None], axis=-1)
-    darker_PKK = (factor_PKK > 0.3) & (factor_PKK < 0.985) & (off_PKK < SHADOW_TINT) & (share_PK > LIT_SHARE)[:, None]
-    lit_PK = np.where(darker_PKK, price_PK[:, None] + SHADOW_PRICE, -np.inf).max(2)
-    price_PK = np.maximum(price_PK, lit_PK)
+    return (factor_PKK > 0.3) & (factor_PKK < 0.985) & (off_PKK < SHADOW_TINT) & (share_PK > LIT_SHARE)[:, None]
+
+
+def _with_shadows(price_PK: Picture, away_PK: Picture, darker_PKK: Mask) -> Picture:
+    """The prices, the cheapest of a pixel 0, where a colour that is another one darkened costs more than that one.
+
+    A shadow lay there, however long; but only if the lighter colour goes on from its neighbours. What does not is a
+    light thing before a darker wall.
+    """
+    lit_PKK = darker_PKK & (away_PK <= LEVELS[0])[:, None]
+    price_PK = np.maximum(price_PK, np.where(lit_PKK, price_PK[:, None] + SHADOW_PRICE, -np.inf).max(2))
     least_P1 = price_PK.min(1, keepdims=True)
     return price_PK - np.where(np.isfinite(least_P1), least_P1, 0)  # a pixel that no frame shows offers nothing
+
+
+def _away(lab_PK3: Picture, beside_P83: Picture, surface_P83: Picture, step_P: Picture) -> Picture:
+    """PK8: how ill each colour of a pixel goes on from each of its neighbours, and from the surface farther out.
+
+    A soft outline leads from one surface into another in small steps, each of which alone would pass.
+    """
+    steps_PK8 = ((lab_PK3[:, :, None] - beside_P83[:, None]) ** 2).sum(3)
+    drift_PK8 = ((lab_PK3[:, :, None] - surface_P83[:, None]) ** 2).sum(3)
+    return (steps_PK8 + drift_PK8 / DRIFT_STEPS**2) / (2 * step_P[:, None, None] ** 2)
 
 
 def _grown(
@@ -238,25 +264,30 @@ def _grown(
     """
     height, width = changing_YX.shape
     lab_PK3, rgb_PK3, share_PK = _modes(rgb_SYX3, lab_SYX3, inside_SYX, changing_YX, alike)
-    price_PK = _prices(rgb_PK3, share_PK)
+    price_PK, darker_PKK = _prices(share_PK), _darker(rgb_PK3, share_PK)
     step_P = _usual_step(median_YX3, changing_YX)[changing_YX]
     # One pixel of margin around the picture spares a look at its borders; places are indices into the flat picture.
     lab = np.pad(_smooth_lab(median_YX3), ((1, 1), (1, 1), (0, 0))).reshape(-1, 3)
     rgb = np.pad(median_YX3.astype(np.float32), ((1, 1), (1, 1), (0, 0))).reshape(-1, 3)
+    surface = lab.copy()  # the colour that each place's surface had farther out
     place_P = np.flatnonzero(np.pad(changing_YX, 1))
     beside = np.array([dy * (width + 2) + dx for dy, dx in NEIGHBOURS])
     settled = np.pad(~changing_YX, 1, constant_values=False).ravel()
     hole = np.zeros(len(settled), np.bool_)
     best_P, cost_P = np.zeros(len(place_P), int), np.full(len(place_P), np.inf)
+    from_P = np.zeros(len(place_P), int)
     todo_P = np.arange(len(place_P))
     fresh_P = todo_P
     while len(todo_P):
         near = fresh_P[settled[place_P[fresh_P, None] + beside].any(1)]
         around = place_P[near, None] + beside
-        step_PK8 = np.linalg.norm(lab_PK3[near][:, :, None] - lab[around][:, None], axis=-1)
-        step_PK8 = np.where(settled[around][:, None], step_PK8, np.inf)
-        cost_PK = step_PK8.min(2) ** 2 / (2 * step_P[near, None] ** 2) + price_PK[near]
+        away_PK8 = _away(lab_PK3[near], lab[around], surface[around], step_P[near])
+        away_PK8 = np.where(settled[around][:, None], away_PK8, np.inf)
+        away_PK = away_PK8.min(2)
+        cost_PK = away_PK + _with_shadows(price_PK[near], away_PK, darker_PKK[near])
         best_P[near], cost_P[near] = cost_PK.argmin(1), cost_PK.min(1)
+        which = np.arange(len(near))
+        from_P[near] = around[which, away_PK8[which, best_P[near]].argmin(1)]
         front = todo_P[np.isfinite(cost_P[todo_P])]
         if not len(front):
             break
@@ -266,11 +297,12 @@ def _grown(
         if np.isinf(level):  # no colour of theirs goes on from what is settled
             around = where[:, None] + beside
             weight = settled[around] / settled[around].sum(1, keepdims=True)
-            lab[where] = np.einsum("pn,pnc->pc", weight, lab[around])
-            rgb[where] = np.einsum("pn,pnc->pc", weight, rgb[around])
+            for picture in (lab, rgb, surface):
+                picture[where] = np.einsum("pn,pnc->pc", weight, picture[around])
             hole[where] = True
         else:
             lab[where], rgb[where] = lab_PK3[chosen, best_P[chosen]], rgb_PK3[chosen, best_P[chosen]]
+            surface[where] = (1 - TURN) * surface[from_P[chosen]] + TURN * lab[where]
         settled[where] = True
         cost_P[chosen] = np.inf
         todo_P = todo_P[~settled[place_P[todo_P]]]

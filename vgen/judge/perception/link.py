@@ -35,7 +35,7 @@ MAX_FLICKER, BUSY_FLICKER = 0.4, 0.06  # of the logarithm of the area, from fram
 CUT_AREA = 0.85  # of the whole area: what shows less is cut
 CUT_LAG = 0.12  # of a diameter, by which a cut blob's centre lags behind the motion
 WAIT_PRICE = 0.08  # per hidden frame: of two that may have come out, the first did
-CUT_SHORT = 0.8  # of the share across that is left along the way
+CUT_SHORT = 0.8  # of the share across that is left along a side
 MAX_LEAP = 3.0  # frames' motion that may lie between a whole thing and its being hidden
 BOTH_SIDES_FRAMES = 6  # during which a thing may show on both sides of what hides its middle
 FIT_DIAMETERS = 1.5  # by which a thing may come out off its prediction and still be told by its motion
@@ -229,17 +229,21 @@ def _end(trail: Trail, view: View, side: int) -> _End:
 def _is_cut(whole: Blob, last: Blob, way: Floats, diameter: float) -> bool:
     """Whether what is left of a thing was cut from the side that it moves to, and has not just shrunk.
 
-    Then its centre lags behind the motion, or it is short along the way and not across.
+    Then its centre lags behind the motion, or it is short along one side that it moves along and not along the other.
     """
     length = float(np.hypot(*way))
     if length < CUT_LAG * diameter:
         return False
     lag = float((whole.xy + way - last.xy) @ way) / length
-    axis = 1 - int(np.abs(way).argmax())  # of the mask's sides along the way: columns for x
-    along, across = (
-        [np.count_nonzero((blob.share_YX > 0.5).any(1 - side)) for blob in (last, whole)] for side in (axis, 1 - axis)
+    left_xy = np.array(
+        [
+            np.count_nonzero((last.share_YX > 0.5).any(axis)) / np.count_nonzero((whole.share_YX > 0.5).any(axis))
+            for axis in (0, 1)
+        ]
     )
-    return bool(lag > CUT_LAG * diameter or along[0] / along[1] < CUT_SHORT * across[0] / across[1])
+    short = int(left_xy.argmin())
+    from_side = left_xy[short] < CUT_SHORT * left_xy[1 - short] and abs(way[short]) > CUT_LAG * diameter
+    return bool(lag > CUT_LAG * diameter or from_side)
 
 
 def _tip(blob: Blob, velocity: Floats) -> Floats:

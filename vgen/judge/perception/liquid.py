@@ -14,15 +14,18 @@ from vgen.judge.observation import Floats, Liquid
 from vgen.judge.perception.segment import Blob
 from vgen.judge.perception.view import Mask, Picture, View
 
-__all__ = ["find_liquids", "is_vessel"]
+__all__ = ["find_liquids", "share_in_vessel"]
 
 SAMPLED = 32  # frames of a shot, at most
-LEAST_SHARE = 0.6  # of the sampled frames that show the same vessel
+LEAST_SHARE = 0.4  # of the sampled frames that show the same vessel
 AREA = (0.002, 0.15)  # of the picture
 LEAST_WIDTH_PX = 12
 PATTERN = 16  # patches of a frame: more are bricks or tiles
 EDGE_LAB = 4.0  # change of colour between neighbours that ends a patch, at least
-WALL_PX = 4  # how far beyond a patch its wall is sought: past the soft edge, within the wall
+WALL_PX = 4  # how far beyond a patch its wall is sought: past the soft edge, within the wall ...
+BEYOND_PX = 12  # ... and where the wall has ended, for else it is no wall but what lies behind
+OPEN_PX = (2, 3, 4, 6, 9)  # above a surface, where no wall is: else it is a frame and no open vessel
+LEAST_SIDE_PX = 2  # of an outline's side that tells its wall
 SAME_WALL = 18.0  # Delta-E
 OTHER = 10.0  # Delta-E between liquid, wall and what lies above
 VESSEL = (0.8, 1.2)  # widths of a surface about its middle, aside and up, within which all belongs to its vessel
@@ -57,24 +60,24 @@ def find_liquids(view: View, noise: float, shot: tuple[int, int], clip_frames: i
     )
 
 
-def is_vessel(blobs: Mapping[int, Blob], liquids: tuple[Liquid, ...], view: View, start: int) -> bool:
-    """Whether a thing is a vessel of one of these liquids, or part of one: no body, for one looks into it.
+def share_in_vessel(blobs: Mapping[int, Blob], liquids: tuple[Liquid, ...], view: View, shot: tuple[int, int]) -> float:
+    """Share of its frames, 0..1, in which a thing lies where the vessel of one of these liquids does.
 
     Args:
         blobs: of the thing, by frame of the shot.
         liquids: of the shot.
         view: the steadied shot.
-        start: first frame of the shot in the clip.
+        shot: first frame of the shot in the clip, and one past its last.
     """
+    frames = np.array(sorted(blobs))
+    xy_N2 = view.to_clip(np.stack([blobs[frame].xy for frame in frames.tolist()]))
+    shares = [0.0]
     for liquid in liquids:
-        frames = [frame for frame in blobs if np.isfinite(liquid.ends_F22[start + frame]).all()]
-        if not frames:
-            continue
-        middle_N2 = liquid.ends_F22[[start + frame for frame in frames]].mean(1)
-        away_N2 = np.abs(view.to_clip(np.stack([blobs[frame].xy for frame in frames])) - middle_N2) / liquid.width_px
-        if (away_N2 < VESSEL).all(-1).mean() > 0.5:
-            return True
-    return False
+        middle_F2 = liquid.ends_F22[shot[0] : shot[1]].mean(1)
+        known = np.flatnonzero(np.isfinite(middle_F2).all(1))
+        middle_N2 = np.stack([np.interp(frames, known, middle_F2[known, axis]) for axis in (0, 1)], 1)
+        shares.append(float((np.abs(xy_N2 - middle_N2) / liquid.width_px < VESSEL).all(1).mean()))
+    return max(shares)
 
 
 def _patches(lab_YX3: Picture, frame: int, noise: float) -> list[_Patch]:
@@ -109,23 +112,28 @@ def _patch(lab_YX3: Picture, mask_YX: Mask, left: int, top: int, frame: int) -> 
     (first, last), (height, slope) = line
     rows, columns = np.nonzero(mask_YX)
     lab_3 = np.median(lab_YX3[rows + top, columns + left], 0).astype(np.float64)
-    middle = slice(int(np.quantile(rows, 0.3)), int(np.quantile(rows, 0.8)) + 1)
-    sides = [
-        _colour(lab_YX3, [(row + top, edge(row) + left) for row in range(middle.start, middle.stop)])
-        for edge in (
-            lambda row: int(mask_YX[row].argmax()) - WALL_PX,
-            lambda row: mask_YX.shape[1] - 1 - int(mask_YX[row, ::-1].argmax()) + WALL_PX,
-        )
-    ]
+    outlines = [_side(mask_YX, int(np.ceil(height + slope * end)), side) for end, side in ((first, -1), (last, 1))]
     inner = range(int(first + 0.25 * (last - first)), int(last - 0.25 * (last - first)) + 1)
     low_X = mask_YX.shape[0] - 1 - mask_YX[::-1].argmax(0)
-    below = _colour(lab_YX3, [(int(low_X[column]) + WALL_PX + top, column + left) for column in inner])
-    above = _colour(lab_YX3, [(int(height + slope * column) - WALL_PX + top, column + left) for column in inner])
-    walls = [*sides, below]
-    one_wall = max(float(np.linalg.norm(a - b)) for a in walls for b in walls) < SAME_WALL
+    outlines.append([(int(low_X[column]), column, 1, 0) for column in inner])
+    told = [one for one in outlines if len(one) >= LEAST_SIDE_PX]
+    walls, beyond = (
+        [
+            _colour(lab_YX3, [(y + top + down * far, x + left + aside * far) for y, x, down, aside in one])
+            for one in told
+        ]
+        for far in (WALL_PX, BEYOND_PX)
+    )
+    over = [
+        _colour(lab_YX3, [(int(height + slope * column) - far + top, column + left) for column in inner])
+        for far in OPEN_PX
+    ]
+    above = over[len(over) // 2]
+    if len(walls) < 2 or max(float(np.linalg.norm(a - b)) for a in walls for b in walls) > SAME_WALL:
+        return None
     wall_3 = np.mean(walls, 0)
-    pairs = ((lab_3, wall_3), (above, wall_3), (lab_3, above))
-    if not one_wall or min(float(np.linalg.norm(a - b)) for a, b in pairs) < OTHER:
+    pairs = [(lab_3, above), *((other, wall_3) for other in (lab_3, *over, *beyond))]
+    if min(float(np.linalg.norm(a - b)) for a, b in pairs) < OTHER:
         return None
     left_end = (left + first + 0.5, top + height + slope * first)
     right_end = (left + last + 0.5, top + height + slope * last)
@@ -137,6 +145,17 @@ def _patch(lab_YX3: Picture, mask_YX: Mask, left: int, top: int, frame: int) -> 
         area=float(mask_YX.sum()),
         sigma=max(0.3, 2 * scatter) / np.sqrt((last - first + 1) / 4),
     )
+
+
+def _side(mask_YX: Mask, surface: int, side: int) -> list[tuple[int, int, int, int]]:
+    """Outline of a patch on its left (-1) or right side: (row, column, 0, side), below where its surface ends there."""
+    rows = np.nonzero(mask_YX)[0]
+    start, stop = max(int(np.quantile(rows, 0.3)), surface + 2), int(np.quantile(rows, 0.8)) + 1
+    wide = mask_YX.shape[1]
+    return [
+        (row, int(mask_YX[row].argmax()) if side < 0 else wide - 1 - int(mask_YX[row, ::-1].argmax()), 0, side)
+        for row in range(start, stop)
+    ]
 
 
 def _colour(lab_YX3: Picture, at: list[tuple[int, int]]) -> Floats:

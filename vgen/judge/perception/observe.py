@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vgen.errors import InputError
-from vgen.judge.observation import OUTLINE_DIRECTIONS, Camera, Floats, Observation, Sight, Track
+from vgen.judge.observation import OUTLINE_DIRECTIONS, Camera, Floats, Liquid, Observation, Sight, Track
 from vgen.judge.perception.background import Background, find_background, without
 from vgen.judge.perception.camera import find_camera
 from vgen.judge.perception.cuts import find_cuts, longest_shot
@@ -15,7 +15,7 @@ from vgen.judge.perception.events import TOUCH_PX, Scenery, find_events, in_orde
 from vgen.judge.perception.flow import flow_share
 from vgen.judge.perception.gaps import fronts, polygon_gap, polygons
 from vgen.judge.perception.link import Box, Thing, link
-from vgen.judge.perception.liquid import find_liquids, is_vessel
+from vgen.judge.perception.liquid import find_liquids, share_in_vessel
 from vgen.judge.perception.motion import Piece, fit_pieces, scatter
 from vgen.judge.perception.order import disorder
 from vgen.judge.perception.parting import with_partings
@@ -35,6 +35,7 @@ NEAR_DIAMETERS = 1.5  # pairs that never come nearer have no gap
 MOVING_SHARE = 0.9  # quantile of a track's speeds: what stands still for most of a clip still moves in it
 SECOND_THOUGHTS = 2  # rounds of mending the background ...
 MENDABLE = 12  # ... while there are no more things: where much flickers, mending has no end
+IN_PLACE, IN_PASSING = 0.5, 0.9  # share of a thing's frames in a vessel's place that makes it the vessel
 COARSE_SIGMA = 0.5  # of pixels: what a track's scatter is where it is too short to tell
 
 
@@ -75,9 +76,7 @@ def observe(frames_FYX3: Bytes, fps: float) -> Observation:
     )
     background, things, boxes = _settled(view, background)
     liquids = find_liquids(view, background.noise, shot, frames)
-    things = [
-        thing for thing in things if strays(thing.blobs, 1.0) or not is_vessel(thing.blobs, liquids, view, shot[0])
-    ]  # what goes from its place is no vessel, whatever its pattern
+    things = [thing for thing in things if not _is_vessel(thing, liquids, view, shot)]
     edges = find_edges(background)
     tracks = tuple(_track(index, thing, view, edges, shot, frames) for index, thing in enumerate(things))
     tracks, parted = with_partings(tracks)
@@ -128,6 +127,14 @@ def _things(view: View, background: Background) -> tuple[list[Thing], list[Box]]
     inside_F = [None] * view.frames if view.inside_FYX is None else list(view.inside_FYX)
     frames = zip(view.rgb_FYX3, view.lab_FYX3, inside_F, strict=True)
     return link(view, background, follow(view, background, [segment(*frame, background) for frame in frames]))
+
+
+def _is_vessel(thing: Thing, liquids: tuple[Liquid, ...], view: View, shot: tuple[int, int]) -> bool:
+    """Whether a thing is the vessel of a liquid or a part of one: no body, for one looks into it.
+
+    What goes from its place and lies there at times may just pass, whatever its pattern.
+    """
+    return share_in_vessel(thing.blobs, liquids, view, shot) > (IN_PASSING if strays(thing.blobs, 1.0) else IN_PLACE)
 
 
 def _smooth_lab(rgb_FYX3: Bytes) -> Picture:

@@ -62,16 +62,18 @@ class Blob:
 def segment(rgb_YX3: Bytes, lab_YX3: Picture, inside_YX: Mask | None, background: Background) -> list[Blob]:
     """The blobs of one frame, largest first; none where the whole picture differs."""
     off_YX = differing(background, lab_YX3)
-    mask_YX = (off_YX > background.low_YX).astype(np.uint8)
+    faint_YX, mask_YX = ((off_YX > least).astype(np.uint8) for least in (background.faint_YX, background.low_YX))
     if inside_YX is not None:
+        faint_YX &= inside_YX
         mask_YX &= inside_YX
     if mask_YX.mean() > MAX_AREA:
         return []
     smallest = max(MIN_AREA_PX, MIN_AREA * mask_YX.size)
-    left, top, width, height = cv2.boundingRect(mask_YX)
+    left, top, width, height = cv2.boundingRect(faint_YX)
     crop = (slice(max(0, top - 3), top + height + 3), slice(max(0, left - 3), left + width + 3))
-    dark_YX, body_YX = np.zeros_like(mask_YX), np.zeros_like(mask_YX)
-    dark_YX[crop] = mask_YX[crop] & _only_darker(rgb_YX3[crop], background.rgb_YX3[crop], background.noise)
+    darker_YX, body_YX = np.zeros_like(mask_YX), np.zeros_like(mask_YX)
+    darker_YX[crop] = _only_darker(rgb_YX3[crop], background.rgb_YX3[crop], background.noise)
+    dark_YX = mask_YX & darker_YX
     body = cv2.morphologyEx(mask_YX[crop] & (1 - dark_YX[crop]), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     closed = cv2.morphologyEx(body, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     body_YX[crop] = _filled(np.asarray(closed, np.uint8))
@@ -80,7 +82,9 @@ def segment(rgb_YX3: Bytes, lab_YX3: Picture, inside_YX: Mask | None, background
         if (off_YX[part_YX > 0] > background.high).mean() >= MIN_STRONG_SHARE:
             core_YX = _without_thin(part_YX)
             blobs.append(blob_of(core_YX, rgb_YX3, lab_YX3, inside_YX, background, dark_YX))
-    shadow_YX = cv2.morphologyEx(dark_YX & (1 - body_YX), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    halo_YX = cv2.dilate(body_YX, np.ones((2 * EDGE_PX + 1,) * 2, np.uint8))  # soft outlines are faint as well
+    shade_YX = (dark_YX & (1 - body_YX)) | (faint_YX & darker_YX & (1 - halo_YX))
+    shadow_YX = cv2.morphologyEx(shade_YX, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     for part_YX in _components(np.asarray(shadow_YX, np.uint8), smallest, crop):
         blobs.append(blob_of(part_YX, rgb_YX3, lab_YX3, inside_YX, background, None, kind="shadow"))
     return sorted((blob for blob in blobs if blob.area >= smallest), key=lambda blob: -blob.area)

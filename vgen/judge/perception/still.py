@@ -34,6 +34,7 @@ MIN_RIM_SHARE = 0.6  # of a thing's outline that stands out
 MIN_AREA, MAX_AREA = 0.25, 4.0  # of the touching thing's area
 TOUCH_PX = 2.0
 STANDS_ON = 0.8  # sine of the direction of touch from which on one stands on the other, which may well be scenery
+UNDERFOOT = 0.3  # diameters below a thing's centre, from where on what begins there lies under it
 CROSSED_DIAMETERS = 0.12  # how deep an outline reaches into what is crossed
 
 
@@ -200,6 +201,7 @@ def _meets(thing: Thing, patch_YX: Mask) -> bool:
         if not (
             near[0][0] - reach < blob.xy[0] < near[0][-1] + reach
             and near[1][0] - reach < blob.xy[1] < near[1][-1] + reach
+            and near[1][0] < blob.xy[1] + UNDERFOOT * diameter  # else it passes over a mark on the ground
         ):
             continue
         rays = np.stack([np.cos(ANGLES_A), np.sin(ANGLES_A)], 1)

@@ -26,6 +26,7 @@ WINDOW = 6  # frames on either side
 LEAST = 3
 SPREAD = (0, 4)  # frames between the two sides: a change may take a moment
 CLEAR = 10.0  # Delta-E
+UNDERFOOT_D = 0.5  # diameters below a thing that belong to where it stands: a ground is seen from above
 FULL = 20.0  # Delta-E, a strength of 1
 Change = tuple[float, float, float, int, int]  # strength, value, sigma, last frame before, first frame after
 
@@ -96,14 +97,14 @@ def _paints(observation: Observation, track: Track, last: int, first: int) -> li
 
 
 def _around(observation: Observation, track: Track, frames: slice) -> list[Floats]:
-    """Main colours of the background where a thing is in some frames, and a little farther out."""
+    """Main colours of the background where a thing is in some frames, and a little farther out, most so below."""
     box_N4 = track.box_F4[frames]
     box_N4 = box_N4[np.isfinite(box_N4).all(1)]
     if observation.background_YX3 is None or not len(box_N4):
         return []
     reach = TOUCH_D * track.diameter_px
     left, top = (box_N4[:, :2].min(0) - reach).clip(0).astype(int)
-    right, bottom = (box_N4[:, 2:].max(0) + reach + 1).astype(int)
+    right, bottom = (box_N4[:, 2:].max(0) + (reach, UNDERFOOT_D * track.diameter_px) + 1).astype(int)
     return main_colours(observation.background_YX3[top:bottom, left:right])
 
 

@@ -17,7 +17,7 @@ from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.meetings import arrival, reach_px
 from vgen.judge.rules.segments import Joint, Path, paths
 
-__all__ = ["RULE", "pusher_time", "starts"]
+__all__ = ["RULE", "first_start", "pusher_time", "starts"]
 
 _LONGEST_LEAD = 20.0  # frames; a pusher that comes later than this has nothing to do with the start
 _LAG = 4.0  # frames; one that came earlier than this neither
@@ -43,6 +43,15 @@ def starts(path: Path) -> list[Joint]:
     ]
 
 
+def first_start(path: Path) -> Joint | None:
+    """The joint at which a body sets off for the first time; None where it moves from the first, or never."""
+    joint = next(iter(starts(path)), None)
+    if joint is None:
+        return None
+    earlier = (segment for segment in path.good if segment.last <= joint.before.last)
+    return joint if all(segment.resting(path.track.diameter_px) for segment in earlier) else None
+
+
 def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int, float, float] | None:
     """(id, frame, standard error) of the moving body that comes to where this one rested, nearest to its start."""
     place_2 = joint.before.fit.at(joint.before.last)
@@ -50,6 +59,14 @@ def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int
     for other in paths(observation):
         if other is path:
             continue
+        # Its own answer to the blow says best when it came.
+        came += [
+            (other.track.id, answer.frame, answer.sigma_frames)
+            for answer in other.joints
+            if answer.passage in ("kick", "jump")
+            and path.track.id in answer.others
+            and answer.frame > joint.frame - _LAG
+        ]
         reach = reach_px(observation, path, other)
         for segment in other.good:
             if segment.resting(other.track.diameter_px) or segment.last < joint.frame - _LAG:
@@ -65,8 +82,8 @@ def _of(observation: Observation, path: Path, joint: Joint) -> Measurement | Non
     if pusher is None:
         return None
     other, arrives, error = pusher
-    sets_off = [start.frame for p in paths(observation) if p.track.id == other for start in starts(p)]
-    late = max([0.0, *(time - joint.frame for time in sets_off if time < arrives)])
+    sets_off = [first_start(p) for p in paths(observation) if p.track.id == other]
+    late = max([0.0, *(start.frame - joint.frame for start in sets_off if start and start.frame < arrives)])
     lead = arrives - joint.frame - 2 * late
     sigma = float(np.hypot(joint.sigma_frames, error))
     return Measurement(

@@ -11,14 +11,14 @@ import numpy as np
 
 from vgen.judge.observation import Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.effect_before_cause import pusher_time, starts
+from vgen.judge.rules.effect_before_cause import first_start, pusher_time
 from vgen.judge.rules.segments import Joint, Path, paths
 
 __all__ = ["RULE"]
 
 
 def measure(observation: Observation) -> Measured:
-    begun = {path.track.id: (path, starts(path)[0]) for path in paths(observation) if starts(path)}
+    begun = {path.track.id: (path, joint) for path in paths(observation) if (joint := first_start(path)) is not None}
     found = []
     for path, joint in begun.values():
         pusher = pusher_time(observation, path, joint)

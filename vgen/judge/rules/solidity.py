@@ -77,8 +77,8 @@ def _meetings(observation: Observation, one: Track, other: Track) -> list[tuple[
 
 def _met(observation: Observation, one: Track, other: Track, last: int, first: int) -> Measurement | None:
     """How deep they were within each other; None where they did not come nearer and part again, each by its motion."""
-    stays = first == observation.num_frames
-    turn = _kick(observation, one, other, last) if stays else _turn(observation, one, other, last, first)
+    turn = _turn(observation, one, other, last, first) if first < observation.num_frames else None
+    turn = turn or _kick(observation, one, other, last, first)
     first = min(first, observation.shot[1] - 1)
     if turn is None:
         return None
@@ -123,8 +123,8 @@ def _turn(observation: Observation, one: Track, other: Track, last: int, first: 
     return float(in_N[i] + out_N[i]) / 2, float(np.linalg.norm(errors))
 
 
-def _kick(observation: Observation, one: Track, other: Track, last: int) -> tuple[float, float] | None:
-    """As `_turn`, for two that are not seen to part: at the moment at which one of them is kicked."""
+def _kick(observation: Observation, one: Track, other: Track, last: int, first: int) -> tuple[float, float] | None:
+    """As `_turn`, for two whose parting is not seen for long enough: at the moment at which one of them is kicked."""
     into_one, into_other = (motion_near(observation, track, last, -1) for track in (one, other))
     if into_one is None or into_other is None:
         return None
@@ -135,7 +135,7 @@ def _kick(observation: Observation, one: Track, other: Track, last: int) -> tupl
     closing = apart(last - 1) - apart(last)
     for event in observation.events:
         alone = event.tracks in ((one.id,), (other.id,))
-        if alone and event.kind in KICKS and event.frame > last and event.strength > KEPT * closing > 0:
+        if alone and event.kind in KICKS and last < event.frame < first and event.strength > KEPT * closing > 0:
             error = max(into.error(event.frame) for into in (into_one, into_other))
             return apart(event.frame), float(np.hypot(np.sqrt(2) * error, closing * event.sigma_frames))
     return None
