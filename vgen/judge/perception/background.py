@@ -251,7 +251,7 @@ def _away(lab_PK3: Picture, beside_P83: Picture, surface_P83: Picture, step_P: P
     """
     steps_PK8 = ((lab_PK3[:, :, None] - beside_P83[:, None]) ** 2).sum(3)
     drift_PK8 = ((lab_PK3[:, :, None] - surface_P83[:, None]) ** 2).sum(3)
-    return (steps_PK8 + drift_PK8 / DRIFT_STEPS**2) / (2 * step_P[:, None, None] ** 2)
+    return np.asarray((steps_PK8 + drift_PK8 / DRIFT_STEPS**2) / (2 * step_P[:, None, None] ** 2), np.float32)
 
 
 def _grown(

@@ -26,6 +26,7 @@ NOISE_LEVELS = 1.0, 6.0  # least and most that is taken for noise
 NOISE_PAIRS = 5  # of frames that it is measured in
 STILL_FRAMES = 0.7  # of all frames in which a point agrees with a camera that rests ...
 STILL_SHARE = 0.3  # ... for this share of points, on edges of more than one direction: it rests
+STEADY_SHARE = 0.7  # from here on it rests without further questions
 PARTS, MIN_PARTS = 4, 7  # the picture is cut into 4 x 4 parts; points in so many of them are no single thing's
 MIN_CROSS = 0.05  # of the weaker direction of edges against the stronger
 ITERATIONS = 8
@@ -57,13 +58,15 @@ def find_camera(rgb_FYX3: Bytes) -> Camera:
         return Camera(to_reference_F33=rest_F33, inliers_F=np.ones(frames), reference=reference, moving=False)
     kept_FP = np.stack([_agree(anchor, smooth, np.eye(3)) for smooth in smooth_FYX])
     steady_P = kept_FP.mean(0) > STILL_FRAMES
-    if _pins(anchor, steady_P):  # other points belong to things
-        return Camera(
-            to_reference_F33=rest_F33, inliers_F=kept_FP[:, steady_P].mean(1), reference=reference, moving=False
+    pinned = _pins(anchor, steady_P)  # then other points may belong to things, or a camera trembles
+    moving = not pinned or steady_P.mean() < STEADY_SHARE
+    if moving:
+        from_reference_F33, inliers_F = _followed(anchor, grey_FYX, smooth_FYX, reference)
+        moving = _explains(anchor, smooth_FYX, from_reference_F33, steady_P)
+    if not moving:
+        inliers_F = (
+            kept_FP[:, steady_P].mean(1) if pinned else _unchanged(smooth_FYX, smooth_FYX[reference], anchor.noise)
         )
-    from_reference_F33, inliers_F = _followed(anchor, grey_FYX, smooth_FYX, reference)
-    if not _explains(anchor, smooth_FYX, from_reference_F33, steady_P):
-        inliers_F = _unchanged(smooth_FYX, smooth_FYX[reference], anchor.noise)
         return Camera(to_reference_F33=rest_F33, inliers_F=inliers_F, reference=reference, moving=False)
     to_F33 = np.asarray(np.linalg.inv(from_reference_F33), np.float64)
     to_F33 /= to_F33[:, 2:, 2:]

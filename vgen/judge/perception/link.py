@@ -29,7 +29,8 @@ THIN_RATIO = 3.0  # of an area to that of the largest disc inside it
 SLANT = 1.5  # of the light, at most: aside over down
 MOVED_DIAMETERS = 0.7  # that a dark thing must move to be a body of its own
 MAX_TRAILS = 24  # of a clip, those that show most
-BUSY_TRAILS = 30  # more trails than this are mostly scraps
+SCRAP_FRAMES, SCRAP_AREA = 8, 0.1  # a trail that is shorter and smaller, in areas of the largest thing, is noise
+BUSY_TRAILS = 20  # more bodies than this are mostly scraps
 BUSY_FRAMES = 10  # that a trail must last among scraps
 MAX_FLICKER, BUSY_FLICKER = 0.4, 0.06  # of the logarithm of the area, from frame to frame
 CUT_AREA = 0.85  # of the whole area: what shows less is cut
@@ -77,8 +78,11 @@ class _End:
 def link(view: View, background: Background, trails: list[Trail]) -> tuple[list[Thing], list[Box]]:
     """Things, in the order in which they first show, and boxes of the still things that hide, in working pixels."""
     trails = _told_from_shadows(trails)
-    busy = len(trails) > BUSY_TRAILS
-    kept = sorted((trail for trail in trails if _is_real(trail, busy)), key=_weight, reverse=True)[:MAX_TRAILS]
+    busy = sum(trail.kind == "body" and len(trail.blobs) >= MIN_FRAMES for trail in trails) > BUSY_TRAILS
+    real = [trail for trail in trails if _is_real(trail, busy)]
+    largest = max((_size(trail) for trail in real), default=0.0)
+    kept = [trail for trail in real if len(trail.blobs) >= SCRAP_FRAMES or _size(trail) >= SCRAP_AREA * largest]
+    kept = sorted(kept, key=_weight, reverse=True)[:MAX_TRAILS]
     ends = {trail: (_end(trail, view, -1), _end(trail, view, 1)) for trail in kept}
     boxes: list[Box] = []
     follower: dict[Trail, Trail] = {}
@@ -187,6 +191,10 @@ def _is_real(trail: Trail, busy: bool) -> bool:
     xy = np.array([trail.blobs[frame].xy for frame in frames])
     wander = float(np.median(np.hypot(*np.diff(xy, 2, axis=0).T)))
     return wander < limit * 2 * np.sqrt(np.exp(np.median(area)) / np.pi)
+
+
+def _size(trail: Trail) -> float:
+    return float(np.median([blob.area for blob in trail.blobs.values()]))
 
 
 def _weight(trail: Trail) -> float:

@@ -24,7 +24,7 @@ PATTERN = 16  # patches of a frame: more are bricks or tiles
 EDGE_LAB = 4.0  # change of colour between neighbours that ends a patch, at least
 WALL_PX = 4  # how far beyond a patch its wall is sought: past the soft edge, within the wall ...
 BEYOND_PX = 12  # ... and where the wall has ended, for else it is no wall but what lies behind
-OPEN_PX = (2, 3, 4, 6, 9)  # above a surface, where no wall is: else it is a frame and no open vessel
+OPEN_PX = (2, 3, 4, 6, 9)  # above a surface, where neither wall nor liquid is: else it is a frame or a stripe
 LEAST_SIDE_PX = 2  # of an outline's side that tells its wall
 SAME_WALL = 18.0  # Delta-E
 OTHER = 10.0  # Delta-E between liquid, wall and what lies above
@@ -128,11 +128,10 @@ def _patch(lab_YX3: Picture, mask_YX: Mask, left: int, top: int, frame: int) -> 
         _colour(lab_YX3, [(int(height + slope * column) - far + top, column + left) for column in inner])
         for far in OPEN_PX
     ]
-    above = over[len(over) // 2]
     if len(walls) < 2 or max(float(np.linalg.norm(a - b)) for a in walls for b in walls) > SAME_WALL:
         return None
     wall_3 = np.mean(walls, 0)
-    pairs = [(lab_3, above), *((other, wall_3) for other in (lab_3, *over, *beyond))]
+    pairs = [(other, wall_3) for other in (lab_3, *over, *beyond)] + [(other, lab_3) for other in over[2:]]
     if min(float(np.linalg.norm(a - b)) for a, b in pairs) < OTHER:
         return None
     left_end = (left + first + 0.5, top + height + slope * first)

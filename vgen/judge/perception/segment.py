@@ -83,7 +83,7 @@ def segment(rgb_YX3: Bytes, lab_YX3: Picture, inside_YX: Mask | None, background
             core_YX = _without_thin(part_YX)
             blobs.append(blob_of(core_YX, rgb_YX3, lab_YX3, inside_YX, background, dark_YX))
     halo_YX = cv2.dilate(body_YX, np.ones((2 * EDGE_PX + 1,) * 2, np.uint8))  # soft outlines are faint as well
-    shade_YX = (dark_YX & (1 - body_YX)) | (faint_YX & darker_YX & (1 - halo_YX))
+    shade_YX = np.where(halo_YX > 0, dark_YX & (1 - body_YX), faint_YX & darker_YX)
     shadow_YX = cv2.morphologyEx(shade_YX, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     for part_YX in _components(np.asarray(shadow_YX, np.uint8), smallest, crop):
         blobs.append(blob_of(part_YX, rgb_YX3, lab_YX3, inside_YX, background, None, kind="shadow"))

@@ -196,12 +196,13 @@ def _meets(thing: Thing, patch_YX: Mask) -> bool:
     outside, inside = (cv2.distanceTransform(mask, cv2.DIST_L2, 3) for mask in (1 - patch, patch))
     diameter = 2 * np.sqrt(whole / np.pi)
     near = np.flatnonzero(patch_YX.any(0)), np.flatnonzero(patch_YX.any(1))
+    top = float(np.quantile(np.nonzero(patch_YX)[0], 0.15))
     for blob in thing.blobs.values():
         reach = diameter / 2 + 2 * TOUCH_PX
         if not (
             near[0][0] - reach < blob.xy[0] < near[0][-1] + reach
             and near[1][0] - reach < blob.xy[1] < near[1][-1] + reach
-            and near[1][0] < blob.xy[1] + UNDERFOOT * diameter  # else it passes over a mark on the ground
+            and top < blob.xy[1] + UNDERFOOT * diameter  # else it passes over a mark on the ground
         ):
             continue
         rays = np.stack([np.cos(ANGLES_A), np.sin(ANGLES_A)], 1)

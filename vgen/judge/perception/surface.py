@@ -13,7 +13,8 @@ from vgen.judge.perception.view import Bytes, Picture
 
 __all__ = ["Edges", "clearance", "edge_near", "find_edges"]
 
-MIN_STEP = 5.0  # Lab units across an edge
+MIN_STEP, WEAK_STEP = 5.0, 3.0  # Lab units across an edge, on the whole and anywhere
+GAP_PX = 4  # that texture may tear into an edge
 MIN_LENGTH = 0.07  # of the picture's width
 SINK_PX = 2.0  # how far an outline may reach into a surface
 COLUMNS = 0.8  # of the outline's half width that is looked under
@@ -32,8 +33,8 @@ def find_edges(background: Background) -> Edges:
     lab_YX3 = np.asarray(cv2.GaussianBlur(background.lab_YX3, (5, 5), 1.0), np.float32)
     step_y, step_x = (_steps(lab_YX3, axis) for axis in (0, 1))
     shortest = MIN_LENGTH * lab_YX3.shape[1]
-    flat = _long(_ridge(step_y, 0), shortest, 1)
-    upright = _long(_ridge(step_x, 1), shortest, 0)
+    flat = _long(_ridge(step_y, 0), step_y, shortest, 1)
+    upright = _long(_ridge(step_x, 1), step_x, shortest, 0)
     height, width = flat.shape
     rows = _edge_rows(step_y, flat)
     below = np.full((height + 1, width), np.inf, np.float32)
@@ -88,19 +89,23 @@ def _steps(lab_YX3: Picture, axis: int) -> Picture:
 
 
 def _ridge(step_YX: Picture, axis: int) -> Bytes:
-    """1 where a step is the largest of its neighbours along an axis, and large."""
+    """1 where a step is the largest of its neighbours along an axis, and not small."""
     return (
-        (step_YX > MIN_STEP) & (step_YX >= np.roll(step_YX, 1, axis)) & (step_YX > np.roll(step_YX, -1, axis))
+        (step_YX > WEAK_STEP) & (step_YX >= np.roll(step_YX, 1, axis)) & (step_YX > np.roll(step_YX, -1, axis))
     ).astype(np.uint8)
 
 
-def _long(ridge_YX: Bytes, shortest: float, axis: int) -> Bytes:
-    """Only the ridges that go on for long."""
-    joined = cv2.dilate(ridge_YX, np.ones((3, 1) if axis == 1 else (1, 3), np.uint8))
+def _long(ridge_YX: Bytes, step_YX: Picture, shortest: float, axis: int) -> Bytes:
+    """Only the ridges that go on for long, over gaps, and are clear on the whole."""
+    bridge = (3, GAP_PX + 2)  # across and along
+    joined = cv2.dilate(ridge_YX, np.ones(bridge if axis == 1 else bridge[::-1], np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
     side = cv2.CC_STAT_WIDTH if axis == 1 else cv2.CC_STAT_HEIGHT
-    keep = np.zeros(count, np.uint8)
-    keep[1:] = stats[1:, side] >= shortest
+    on = ridge_YX > 0
+    size = np.maximum(np.bincount(labels[on], minlength=count), 1)
+    clear = np.bincount(labels[on], step_YX[on], minlength=count) / size > MIN_STEP
+    keep = ((stats[:, side] - GAP_PX >= shortest) & clear).astype(np.uint8)
+    keep[0] = 0
     return ridge_YX & keep[labels]
 
 

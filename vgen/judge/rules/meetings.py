@@ -17,6 +17,7 @@ __all__ = ["Meeting", "Side", "arrival", "meetings", "reach_px"]
 
 _CLUSTER_FRAMES = 3.0
 _CLOSE_FRAMES = 4.5  # velocities are carried this far to the moment at most
+_STEADY_SAMPLES = 6  # of a segment whose velocity needs no help
 _ROUGH_FRAMES = 8  # of a body that is only seen partly after a blow
 _ROUGH_D = 0.05  # standard error of its centre then, in diameters
 
@@ -96,7 +97,7 @@ class Meeting:
 def meetings(obs: Observation) -> tuple[Meeting, ...]:
     """All meetings of two bodies whose velocities can be told before and after, in order."""
     found = []
-    known = [path for path in paths(obs) if not path.swings]
+    known = [path for path in paths(obs) if not path.swings and not path.broken]
     for index, one in enumerate(known):
         for other in known[index + 1 :]:
             for frame in _moments(obs, one, other):
@@ -202,7 +203,7 @@ def _side(path: Path, frame: float) -> Side | None:
         after = _touching(path, frame)
     if not before or not after:
         return None
-    b, a = before[-1], after[0]
+    b, a = _steadier(path, before[-1], frame), _steadier(path, after[0], frame)
     if frame - b.last > _CLOSE_FRAMES or a.first - frame > _CLOSE_FRAMES:
         return None
     return Side(
@@ -216,17 +217,44 @@ def _side(path: Path, frame: float) -> Side | None:
     )
 
 
+def _steadier(path: Path, segment: Segment, frame: float) -> Segment:
+    """The segment next to a moment; the rough way on that side, if straight, where it is short or ends too early.
+
+    What two bodies that touch do to each other's outlines moves their centres by parts of a pixel, which breaks a way
+    into pieces whose velocity says little.
+    """
+    away = max(frame - segment.last, segment.first - frame)
+    if len(segment.frames_N) >= _STEADY_SAMPLES and away <= _CLOSE_FRAMES:
+        return segment
+    side = 1 if segment.middle > frame else -1
+    for frames in range(_ROUGH_FRAMES, 3, -2):  # no farther than to the blow before
+        rough = _rough(path, frame, side, frames)
+        if rough is not None:
+            off_N = np.linalg.norm(rough.xy_N2 - np.stack([rough.fit.at(time) for time in rough.frames_N]), axis=1)
+            if float(off_N.max()) < 2 * rough.sigma_px:
+                return rough
+    return segment
+
+
 def _touching(path: Path, frame: float) -> list[Segment]:
     """A body's rough way after a moment from which on it is only seen partly, as what touches another one is."""
+    rough = _rough(path, frame, 1, _ROUGH_FRAMES)
+    return [] if rough is None else [rough]
+
+
+def _rough(path: Path, frame: float, side: int, frames: int) -> Segment | None:
+    """A straight way through a body's places in some frames before (-1) or after (1) a moment, partly seen ones too."""
     track = path.track
-    near = np.arange(round(frame) + 1, min(round(frame) + 1 + _ROUGH_FRAMES, len(track.xy_F2)))
+    near = np.arange(round(frame) + 1, round(frame) + 1 + frames)
+    near = near if side > 0 else np.sort(2 * round(frame) - near)
+    near = near[(near >= 0) & (near < len(track.xy_F2))]
     near = near[np.isfinite(track.xy_F2[near]).all(1)]
     if len(near) < 4:
-        return []
+        return None
     sigma = max(_ROUGH_D * track.diameter_px, track.sigma_px)
     frames_N, xy_N2 = near.astype(float), track.xy_F2[near]
     fit = polynomial(frames_N, xy_N2, sigma, 1)
-    return [Segment(track=track.id, frames_N=frames_N, xy_N2=xy_N2, sigma_px=sigma, fit=fit, ground="unknown")]
+    return Segment(track=track.id, frames_N=frames_N, xy_N2=xy_N2, sigma_px=sigma, fit=fit, ground="unknown")
 
 
 def _alone(obs: Observation, one: Path, other: Path, frame: float) -> bool:
