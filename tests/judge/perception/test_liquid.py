@@ -43,3 +43,13 @@ def test_boxes_balls_and_slabs_hold_none() -> None:
     cv2.circle(picture, (110, 90), 20, WATER, -1, cv2.LINE_AA)
     assert find_liquids(seen(picture), 0.5, (0, FRAMES), FRAMES) == ()
     assert find_liquids(seen(vessel(0.0, wall=SKY)), 0.5, (0, FRAMES), FRAMES) == ()
+
+
+def test_a_frame_and_a_stripe_are_no_surface() -> None:
+    """A square within a frame, as on a box, and the half of a ball below its stripe."""
+    picture = np.full((SIDE, SIDE, 3), SKY, np.uint8)
+    for side, paint in ((24, WATER), (17, WALL), (12, WATER)):
+        cv2.rectangle(picture, (50 - side, 60 - side), (50 + side, 60 + side), paint, -1)
+    cv2.circle(picture, (115, 100), 22, WATER, -1, cv2.LINE_AA)
+    cv2.rectangle(picture, (93, 98), (137, 102), WALL, -1)
+    assert find_liquids(seen(picture), 0.5, (0, FRAMES), FRAMES) == ()

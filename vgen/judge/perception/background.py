@@ -221,7 +221,8 @@ def _usual_step(median_YX3: Bytes, changing_YX: Mask) -> Picture:
 
 def _prices(share_PK: Picture) -> Picture:
     """What each colour of a pixel costs before its neighbours are asked: the rarer the dearer."""
-    return RARITY_PRICE * np.where(share_PK > 0, -np.log(np.maximum(share_PK, 1e-6)), np.inf)
+    rare_PK = np.where(share_PK > 0, -np.log(np.maximum(share_PK, 1e-6)), np.inf)
+    return np.asarray(RARITY_PRICE * rare_PK, np.float32)
 
 
 def _darker(rgb_PK3: Picture, share_PK: Picture) -> Mask:
