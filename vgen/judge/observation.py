@@ -7,6 +7,7 @@ Letters beyond the project's legend: `A` directions around an outline; a last ax
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -94,9 +95,14 @@ class Track:
     @property
     def diameter_px(self) -> float:
         """Of the disc with its median area while wholly seen; of what showed at most where it never was."""
-        area = self.area_px_F[self.seen_F]
-        whole = np.nanmedian(area) if area.size else np.nanmax(self.area_px_F)
-        return float(2 * np.sqrt(whole / np.pi))
+        return _diameter_px(self)
+
+
+@lru_cache(maxsize=256)  # every rule asks for it again and again
+def _diameter_px(track: Track) -> float:
+    area = track.area_px_F[track.seen_F]
+    whole = np.nanmedian(area) if area.size else np.nanmax(track.area_px_F)
+    return float(2 * np.sqrt(whole / np.pi))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -51,7 +51,7 @@ def clearance(edges: Edges, centre: Floats, outline_A: Floats, angles_A: Floats)
     half = COLUMNS * (x.max() - x.min()) / 2
     columns = np.arange(np.floor(centre[0] - half), np.ceil(centre[0] + half) + 1)
     order = np.argsort(angles_A)
-    low = np.array([_bottom(x[order], y[order], column + 0.5) for column in columns])
+    low = _bottoms(x[order], y[order], columns + 0.5)
     height, width = edges.below_YX.shape[0] - 1, edges.below_YX.shape[1]
     inside = np.isfinite(low) & (columns >= 0) & (columns < width)
     if not inside.any():
@@ -69,14 +69,14 @@ def edge_near(edges: Edges, xy: Floats) -> float:
     return float(edges.distance_YX[row, column])
 
 
-def _bottom(x: Floats, y: Floats, column: float) -> float:
-    """Lowest point of a closed outline in one column; NaN where it has none."""
-    x1, y1 = np.roll(x, -1), np.roll(y, -1)
-    crosses = (x <= column) != (x1 <= column)
-    if not crosses.any():
-        return float("nan")
-    part = (column - x[crosses]) / (x1[crosses] - x[crosses])
-    return float((y[crosses] + part * (y1[crosses] - y[crosses])).max())
+def _bottoms(x_A: Floats, y_A: Floats, columns_C: Floats) -> Floats:
+    """Lowest point of a closed outline in each column; NaN where it has none."""
+    x1_A, y1_A = np.roll(x_A, -1), np.roll(y_A, -1)
+    crosses_CA = (x_A <= columns_C[:, None]) != (x1_A <= columns_C[:, None])
+    wide_A = np.where(x1_A == x_A, 1.0, x1_A - x_A)
+    at_CA = np.where(crosses_CA, y_A + (columns_C[:, None] - x_A) / wide_A * (y1_A - y_A), -np.inf)
+    low_C = at_CA.max(1)
+    return np.where(np.isfinite(low_C), low_C, np.nan)
 
 
 def _steps(lab_YX3: Picture, axis: int) -> Picture:

@@ -6,6 +6,7 @@ waits for as long as the other covers the place where it should be.
 """
 
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Literal
 
 import cv2
@@ -41,6 +42,7 @@ class Trail:
         blobs: by frame.
         shared: frames in which its blob was cut out of one shared with others, and the numbers of those.
         behind: frames in which it waited behind another trail, and that one's number.
+        usual: by frame, area and colour before it, once asked for.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Trail:
     blobs: dict[int, Blob] = field(default_factory=dict)
     shared: dict[int, set[int]] = field(default_factory=dict)
     behind: dict[int, int] = field(default_factory=dict)
+    usual: dict[int, tuple[float, Floats]] = field(default_factory=dict, repr=False)
 
     @property
     def first(self) -> int:
@@ -69,10 +72,17 @@ class Trail:
         return [self.blobs[number] for number in (whole or known)[-count:]]
 
     def area(self, frame: int) -> float:
-        return float(np.median([blob.area for blob in self.recent(frame)]))
+        return self._usual(frame)[0]
 
     def lab(self, frame: int) -> Floats:
-        return np.median([blob.lab for blob in self.recent(frame)], axis=0)
+        return self._usual(frame)[1]
+
+    def _usual(self, frame: int) -> tuple[float, Floats]:
+        """Area and colour; a frame asks for them many times, and what came before it does not change any more."""
+        if frame not in self.usual:
+            recent = self.recent(frame)
+            self.usual[frame] = median([blob.area for blob in recent]), np.median([blob.lab for blob in recent], axis=0)
+        return self.usual[frame]
 
     def predict(self, frame: int) -> tuple[Floats, float]:
         """Where it should be, and how far it moves in one frame."""

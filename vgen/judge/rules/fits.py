@@ -36,6 +36,10 @@ class Fit:
         """Value [A] of the derivative of this order at a time, in px per frame^order."""
         return self._row(time, order) @ self.coef_PA
 
+    def along(self, time_N: Floats) -> Floats:
+        """Values [N, A] at many times."""
+        return np.vander(time_N - self.origin, len(self.coef_PA), increasing=True) @ self.coef_PA
+
     def error(self, time: float, order: int = 0) -> float:
         """Standard error of one coordinate of `at`; infinite for a derivative that the degree does not reach."""
         if order >= len(self.coef_PA):

@@ -72,7 +72,9 @@ def look(track: Track, frames: npt.NDArray[np.int_]) -> Look | None:
 
 def main_colours(rgb_YX3: npt.NDArray[np.uint8]) -> list[Floats]:
     """The colours, CIE L*a*b*, that fill `SURFACE_SHARE` of a picture at least, shades of one counted together."""
-    cells_N3, counts_N = np.unique(rgb_YX3.reshape(-1, 3) // CELL, axis=0, return_counts=True)
+    red, green, blue = (rgb_YX3.reshape(-1, 3) // CELL).astype(np.int64).T
+    codes_N, counts_N = np.unique((red << 8 | green) << 8 | blue, return_counts=True)
+    cells_N3 = np.stack([codes_N >> 16, codes_N >> 8 & 255, codes_N & 255], 1)
     lab_N3, least = _lab((cells_N3.astype(np.float64) + 0.5) * CELL), SURFACE_SHARE * counts_N.sum()
     colours, left_N = list[Floats](), counts_N.astype(float)
     while left_N.any() and left_N.sum() >= least:

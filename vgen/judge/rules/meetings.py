@@ -123,7 +123,7 @@ def arrival(segment: Segment, place_2: Floats, reach: float, until: float) -> tu
     times = np.arange(segment.first, until, 0.05)
     if not times.size:
         return None
-    apart_N = np.array([np.linalg.norm(segment.fit.at(time) - place_2) for time in times])
+    apart_N = np.linalg.norm(segment.fit.along(times) - place_2, axis=1)
     inside = np.flatnonzero(apart_N <= reach)
     if not inside.size or inside[0] == 0:
         return None
@@ -230,7 +230,7 @@ def _steadier(path: Path, segment: Segment, frame: float) -> Segment:
     for frames in range(_ROUGH_FRAMES, 3, -2):  # no farther than to the blow before
         rough = _rough(path, frame, side, frames)
         if rough is not None:
-            off_N = np.linalg.norm(rough.xy_N2 - np.stack([rough.fit.at(time) for time in rough.frames_N]), axis=1)
+            off_N = np.linalg.norm(rough.xy_N2 - rough.fit.along(rough.frames_N), axis=1)
             if float(off_N.max()) < 2 * rough.sigma_px:
                 return rough
     return segment
