@@ -362,3 +362,16 @@ def test_what_is_held_does_not_grow_with_the_length(pipeline: VideoPipeline, nam
         sizes = [held(state) for _ in rollout.run(state)]
         most.append((max(count for count, _ in sizes), max(size for _, size in sizes)))
     assert most[0] == most[1]
+
+
+def test_the_record_says_where_one_prompt_turns_into_the_next(pipeline: VideoPipeline) -> None:
+    rows = story((0, "a ball"), ("1.6s", "a box"))
+    job = start(pipeline, num_frames=33, fps=8, **rows, **{"sampler.name": "freenoise"}).job
+    seen = job.seen(PER_LATENT)
+    assert [(row["prompt"], row.get("into")) for row in seen] == [
+        ("a ball", None),
+        ("a ball", "a box"),
+        ("a box", None),
+    ]
+    assert {row.get("early_layers") for row in seen} == {"a box", None} and "early_layers" not in seen[-1]
+    assert [row["latent_frames"][0] for row in seen] == [0, *(row["latent_frames"][1] + 1 for row in seen[:-1])]

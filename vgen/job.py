@@ -116,18 +116,23 @@ class Job:
         return resolved
 
     def seen(self, per_latent: int) -> list[dict[str, Any]]:
-        """Which frames saw which prompt, for the record: [first, last] of latent frames and of the clip's frames."""
+        """Which frames saw which prompt, for the record: [first, last] of latent frames and of the clip's frames.
+
+        A prompt that turns `into` the next has rows of its own, and so has what the `early_layers` see in its place.
+        """
+        first = 0 if self.base is None else self.known
+        cues = self.sampling.prompts(self.starts).cues(range(first, self.frames), 1.0)
         rows = []
-        for i, prompt in enumerate(self.prompts):
-            stop = self.starts[i + 1] if i + 1 < len(self.starts) else self.frames
-            latent = (self.starts[i] if i else self.known if self.base is not None else 0, stop - 1)
-            rows.append(
-                {
-                    "prompt": prompt,
-                    "latent_frames": list(latent),
-                    "frames": [self._first_frame(latent[0], per_latent), self._first_frame(stop, per_latent) - 1],
-                }
-            )
+        for seen, alike in itertools.groupby(cues, key=lambda cue: (cue.prompt, cue.other, cue.early)):
+            stop = first + len(tuple(alike))
+            named = {
+                name: self.prompts[index]
+                for name, index in zip(("prompt", "into", "early_layers"), seen, strict=True)
+                if index is not None
+            }
+            frames = [self._first_frame(first, per_latent), self._first_frame(stop, per_latent) - 1]
+            rows.append(named | {"latent_frames": [first, stop - 1], "frames": frames})
+            first = stop
         return rows
 
     def _first_frame(self, latent: int, per_latent: int) -> int:
