@@ -82,7 +82,7 @@ def find_background(rgb_FYX3: Bytes, lab_FYX3: Picture, inside_FYX: Mask | None)
     changing_YX = cv2.dilate(changing_YX.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if changing_YX.mean() > MAX_CHANGING:
         return _described(median_YX3.astype(np.float32), known_YX, noise, lab_SYX3)
-    changing_YX |= _cores(median_lab, lab_SYX3, changing_YX, alike)
+    changing_YX |= _islands(changing_YX) | _cores(median_lab, lab_SYX3, changing_YX, alike)
     rgb_YX3, hole_YX = _grown(rgb_FYX3[picks], lab_SYX3, inside_SYX, median_YX3, changing_YX, alike)
     return _described(rgb_YX3, known_YX & ~hole_YX, noise, lab_SYX3)
 
@@ -141,6 +141,17 @@ def _described(rgb_YX3: Picture, known_YX: Mask, noise: float, lab_SYX3: Picture
         low_YX=np.clip(flicker_YX, low, max(low, MAX_FLICKER)).astype(np.float32),
         high=max(8.0, 8.0 * noise),
     )
+
+
+def _islands(changing_YX: Mask) -> Mask:
+    """Small still regions amid changing pixels: scenery that goes on from around, or what a thing always covers."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((~changing_YX).astype(np.uint8), connectivity=4)
+    height, width = changing_YX.shape
+    left, top, wide, tall, area = stats.T
+    inside = (left > 0) & (top > 0) & (left + wide < width) & (top + tall < height)
+    islands = inside & (area <= CORE_AREA * changing_YX.size)
+    islands[0] = False  # what changes
+    return islands[labels]
 
 
 def _cores(lab_YX3: Picture, lab_SYX3: Picture, changing_YX: Mask, alike: float) -> Mask:

@@ -85,7 +85,7 @@ def with_partings(tracks: Sequence[Track]) -> tuple[tuple[Track, ...], list[Even
 
 
 def _find(lives: list[_Life]) -> list[Parting]:
-    found = []
+    found: list[Parting] = []
     for whole in lives:
         born = sorted((life for life in lives if _comes_out(life, whole)), key=lambda life: life.first)
         while born:
@@ -96,7 +96,8 @@ def _find(lives: list[_Life]) -> list[Parting]:
             after = whole.area(frame + LATE_FRAMES, frame + LATE_FRAMES + AREA_FRAMES)
             came_out = sum(life.area(life.first, life.first + AREA_FRAMES) for life in pieces)
             gone = whole.last <= frame + LATE_FRAMES
-            if gone and len(pieces) < 2:
+            broken = any(parting.whole == whole.id for parting in found)
+            if gone and len(pieces) < 2 and not broken:  # one for one is no parting; of what has parted it is the rest
                 continue
             kept = 0.0 if gone else after
             if before and kept <= LEFT * before and SAME_AREA[0] < (came_out + kept) / before < SAME_AREA[1]:

@@ -24,6 +24,7 @@ KNOCKS = ("contact", "bounce", "separation", "merge", "split")
 HALT_FRAMES = 6  # a longer stop is a rest
 ALIKE = 0.3  # share by which the speeds before and after a halt may differ
 COMPANY_FRAMES, COMPANY_D = 5, 1.0  # another body this near within these frames
+RUN_OUT_FRAMES = 4.0  # before it would have stopped by itself, a stop is none at once
 LEAST = 3  # frames of motion on either side of a halt
 
 
@@ -83,6 +84,9 @@ def _kick(joint: Joint) -> tuple[float, float, float, int, int]:
     speed_in, speed_out = (float(np.linalg.norm(v)) for v in (joint.v_before_2, joint.v_after_2))
     speed = max(speed_in, speed_out / 2)
     if joint.passage == "bend" or speed_in < max(0.15 * speed_out, 3 * joint.kick_sigma):
+        return nothing
+    slows = float(np.linalg.norm(joint.before.fit.at(joint.frame, 2)))
+    if speed_out < 3 * joint.kick_sigma and speed_in < RUN_OUT_FRAMES * slows:  # it was about to stop
         return nothing
     value = float(abs(joint.kick_2 @ joint.v_before_2)) / speed_in / speed
     sigma = joint.kick_sigma / speed
