@@ -41,6 +41,7 @@ def observation(
     shot: tuple[int, int] | None = None,
     motion_share: float = 0.02,
     churn: float = 0.0,
+    clutter: float = 0.0,
     inliers: float = 1.0,
 ) -> Observation:
     frames = len(tracks[0].xy_F2) if tracks else frames
@@ -61,6 +62,7 @@ def observation(
         shot=(0, frames) if shot is None else shot,
         motion_share=motion_share,
         churn=churn,
+        clutter=clutter,
     )
 
 

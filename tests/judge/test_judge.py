@@ -62,15 +62,17 @@ def test_a_still_clip_breaks_no_law_of_motion_and_keeps_none() -> None:
     assert report.coverage == 0.25
 
 
-def test_a_lost_camera_leaves_positions_undecidable() -> None:
-    lost = replace(falling(), camera=replace(falling().camera, inliers_F=np.full(24, 0.3)))
+def test_a_lost_camera_leaves_positions_undecidable_and_in_the_end_all() -> None:
+    lost = replace(falling(), camera=replace(falling().camera, inliers_F=np.full(24, 0.4)))
     assert statuses(lost) == {
         "teleport": "undecidable",
         "momentum": "undecidable",
         "vanish": "ok",
         "spin": "undecidable",
     }
-    assert "30%" in report_on(lost, rules=RULE_SET, card=CARD).warnings[0]
+    assert "40%" in report_on(lost, rules=RULE_SET, card=CARD).warnings[0]
+    nowhere = replace(falling(), camera=replace(falling().camera, inliers_F=np.full(24, 0.2)))
+    assert set(statuses(nowhere).values()) == {"undecidable"}
 
 
 def test_tracks_in_pieces_leave_everything_undecidable_but_two_things_do_not() -> None:
@@ -79,6 +81,8 @@ def test_tracks_in_pieces_leave_everything_undecidable_but_two_things_do_not() -
     assert {v.status for v in report.verdicts} == {"undecidable"}
     assert report.plausibility is None and report.coverage == 0
     assert "ok" in statuses(observation(things[:2], churn=1.0)).values()
+    assert set(statuses(observation(things[:2], clutter=0.6)).values()) == {"undecidable"}
+    assert "ok" in statuses(replace(observation(things[:2], clutter=0.6), disorder=1.0)).values()
 
 
 def test_what_a_reader_must_know_first() -> None:

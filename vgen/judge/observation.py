@@ -183,6 +183,7 @@ class Observation:
         motion_share: speed that the fastest track reaches in a tenth of its frames, over the picture's diagonal, per
             frame; tells a still clip.
         churn: share of tracks that begin or end unexplained, 0..1.
+        clutter: share of what moves, by area and frames, that no track explains, 0..1.
         disorder: difference of neighbouring frames over that of frames some way apart: well below 1 where things move,
             about 1 where frames are in no order; 0 where hardly anything changes.
     """
@@ -203,6 +204,7 @@ class Observation:
     liquids: tuple[Liquid, ...] = ()
     motion_share: float = 0.0
     churn: float = 0.0
+    clutter: float = 0.0
     disorder: float = 0.0
 
     def gap(self, one: int, other: int) -> Floats:

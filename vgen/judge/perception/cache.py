@@ -21,7 +21,7 @@ from vgen.judge.perception.view import Bytes
 
 __all__ = ["ObservationCache", "content_key"]
 
-_SCALARS = ("num_frames", "fps", "height", "width", "motion_share", "churn", "disorder")
+_SCALARS = ("num_frames", "fps", "height", "width", "motion_share", "churn", "clutter", "disorder")
 
 
 def content_key(frames_FYX3: Bytes, fps: float) -> str:

@@ -1,6 +1,7 @@
 """The one entry: frames in, `Observation` out. Works on the longest shot, at working size, on the steadied picture."""
 
 from itertools import combinations
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -74,7 +75,7 @@ def observe(frames_FYX3: Bytes, fps: float) -> Observation:
             origin=origin,
         )
     )
-    background, things, boxes = _settled(view, background)
+    background, (things, boxes, clutter) = _settled(view, background)
     liquids = find_liquids(view, background.noise, shot, frames)
     things = [thing for thing in things if not _is_vessel(thing, liquids, view, shot)]
     edges = find_edges(background)
@@ -100,33 +101,45 @@ def observe(frames_FYX3: Bytes, fps: float) -> Observation:
         liquids=liquids,
         motion_share=_motion_share(tracks, small_FYX3, height, width),
         churn=_churn(tracks, shot),
+        clutter=clutter,
         disorder=disorder(view),
     )
 
 
-def _settled(view: View, background: Background) -> tuple[Background, list[Thing], list[Box]]:
-    """Things and what hides them, after second thoughts about the background."""
-    things, boxes = _things(view, background)
+class _Followed(NamedTuple):
+    """What moves before a background, what hides it, and the share of what moves that is neither."""
+
+    things: list[Thing]
+    boxes: list[Box]
+    clutter: float
+
+
+def _settled(view: View, background: Background) -> tuple[Background, _Followed]:
+    """What moves, after second thoughts about the background."""
+    found = _followed(view, background)
     for _ in range(SECOND_THOUGHTS):
-        better = mended(background, view, things) if len(things) <= MENDABLE else None
+        better = mended(background, view, found.things) if len(found.things) <= MENDABLE else None
         if better is None:
             break
         background = better
-        things, boxes = _things(view, background)
-    still_YX = touched(background, things, boxes)
+        found = _followed(view, background)
+    still_YX = touched(background, found.things, found.boxes)
     if still_YX is not None:
         freed = without(background, still_YX)
-        things_then, boxes_then = _things(view, freed)
-        if shows(things_then, still_YX, view.frames):
-            return freed, things_then, boxes_then
-    return background, things, boxes
+        found_then = _followed(view, freed)
+        if shows(found_then.things, still_YX, view.frames):
+            return freed, found_then
+    return background, found
 
 
-def _things(view: View, background: Background) -> tuple[list[Thing], list[Box]]:
-    """What moves before a background, and what hides it."""
+def _followed(view: View, background: Background) -> _Followed:
     inside_F = [None] * view.frames if view.inside_FYX is None else list(view.inside_FYX)
     frames = zip(view.rgb_FYX3, view.lab_FYX3, inside_F, strict=True)
-    return link(view, background, follow(view, background, [segment(*frame, background) for frame in frames]))
+    blobs_F = [segment(*frame, background) for frame in frames]
+    things, boxes = link(view, background, follow(view, background, blobs_F))
+    moving = sum(blob.area for blobs in blobs_F for blob in blobs if blob.kind == "body")
+    told = sum(blob.area for thing in things if thing.kind == "body" for blob in thing.blobs.values())
+    return _Followed(things, boxes, max(0.0, 1 - told / moving) if moving else 0.0)
 
 
 def _is_vessel(thing: Thing, liquids: tuple[Liquid, ...], view: View, shot: tuple[int, int]) -> bool:

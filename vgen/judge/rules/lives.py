@@ -35,6 +35,7 @@ SUCCESSION_FRAMES = 3  # a lost thing that shows again within these was never go
 SUCCESSION_REACH = 8.0  # diameters: a thing that looks the same and comes back within them is the same
 TOUCH_FRAMES, TOUCH_D = 2, 0.1  # free space over the smaller diameter below which two may show as one
 HIDER_D = 0.75  # diameters from its centre to what cuts it off
+SCRAP_FRAMES = 3  # for which something may seem to be a thing
 FLICKER_FRAMES = 2  # a tracker misses a thing for that long
 SPECK = 0.03  # of the picture's diagonal: smaller things than this are easily lost, and count less
 
@@ -160,10 +161,11 @@ def certainty(observation: Observation, track: Track, told: int, other: int) -> 
     """0..1: how plainly a thing is both there and not there.
 
     Square root of the frames `told` that show the breach as a share of the shot, what a tracker misses taken off; at
-    most three times the `other` frames, which show how it should be; less for specks.
+    most three times the `other` frames, which show how it should be, without the few that a scrap shows as well; less
+    for specks.
     """
     first, past = observation.shot
-    share = max(0, min(told, 3 * other) - FLICKER_FRAMES) / max(past - first, 1)
+    share = max(0, min(told, 3 * (other - SCRAP_FRAMES)) - FLICKER_FRAMES) / max(past - first, 1)
     diagonal = np.hypot(observation.height, observation.width)
     return float(np.sqrt(share) * min(1.0, track.diameter_px / (SPECK * diagonal)))
 
