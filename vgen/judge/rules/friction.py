@@ -1,7 +1,8 @@
 """friction: a body on level ground does not speed up by itself.
 
-Formula: the largest rise of speed from an earlier to a later moment of one run on level ground, over the earlier speed.
-Source: Newton's first law with Coulomb's friction (1785), which only ever slows.
+Formula: the largest rise of speed from an earlier to a later moment of one run on level ground, over the earlier speed;
+after a blow less what the spin of a body that rolled into it can give back (a follow shot).
+Source: Newton's first law with Coulomb's friction (1785), which only ever slows; rolling after impact, Coriolis 1835.
 Strength: gain as a share of the speed, beyond 3 standard errors. A start from rest is `motion_without_cause`, a sudden
 gain `energy`.
 Abstains where nothing runs over level ground for six frames, or where half of its speed is less than the noise.
@@ -55,17 +56,30 @@ def _level(segment: Segment) -> bool:
     return abs(float(way_2[1])) <= _SLOPE * abs(float(way_2[0])) + 3 * segment.fit.error(segment.first)
 
 
+def _from_spin(path: Path, run: list[Segment]) -> float:
+    """Speed that a body which rolled into a blow may get back from its spin, which the blow leaves alone; else 0.
+
+    Of a disc, I = m r^2 / 2: once it rolls again, v = (2 v1 + v0) / 3, of the speeds after and before the blow.
+    """
+    blows = (joint for joint in path.joints if joint.after is run[0] and joint.causes & {"body", "contact"})
+    blow = next(blows, None)
+    if blow is None or blow.before.ground != "ground" or float(blow.v_before_2 @ run[0].velocity(run[0].last)) <= 0:
+        return 0.0
+    return float(2 * np.linalg.norm(blow.v_after_2) + np.linalg.norm(blow.v_before_2)) / 3
+
+
 def _of(path: Path, run: list[Segment]) -> Measurement | None:
     moments = [(s, t) for s in run for t in (s.first, s.last)]
     speeds = [float(np.linalg.norm(segment.velocity(time))) for segment, time in moments]
     errors = [segment.fit.error(time, 1) for segment, time in moments]
     slow = max(3 * max(errors), 0.2 * max(speeds))  # from rest is another law
+    spin = _from_spin(path, run)
     best: tuple[float, float, float] | None = None
     for late in range(1, len(speeds)):
         for early in range(late):
             if speeds[early] < slow:
                 continue
-            gain = (speeds[late] - speeds[early]) / speeds[early]
+            gain = (speeds[late] - max(speeds[early], min(spin, speeds[late]))) / speeds[early]
             sigma = float(np.hypot(errors[late], errors[early])) / speeds[early]
             if best is None or gain - 3 * sigma > best[0] - 3 * best[1]:
                 best = (gain, sigma, moments[early][1])

@@ -29,7 +29,8 @@ _GOOD_SAMPLES = 4  # of a segment whose velocity can be told
 _LONGEST_PASSAGE = 4.5  # frames between two segments; beyond it nobody knows what happened between
 _NEAR_FRAMES = 2.0  # an explanation this far from a joint still explains it
 _LOW_D = 0.15  # free space below, in diameters, that still counts as standing
-_TURN_D = 0.15  # diameters sideways within which a swing turns back at least
+_BORDER = 0.06  # of the width: what is so near the border may meet something beyond it
+_TURN_D = 0.15  # diameters sideways that a swing near the ground takes to turn back at least
 _SAG_D = 0.05  # diameters that a swing's path is bent at least
 _FALLS_D = 0.1  # diameters that a flight is bent at least, to tell what gravity is
 _CHI2_2 = 13.8  # 99.9 % point for 2 degrees of freedom
@@ -330,7 +331,7 @@ def _causes(
     if np.any(track.sight_F[near] > Sight.PARTLY) or after.first - before.last > _LONGEST_PASSAGE:
         causes.add("hidden")
     box_N4 = track.box_F4[near]
-    reach = step_px + 2
+    reach = max(step_px + 2, _BORDER * obs.width)
     if not obs.camera.moving and np.any(
         (box_N4[:, :2] < reach) | (box_N4[:, 2:] > np.array([obs.width, obs.height]) - reach)
     ):
@@ -349,8 +350,9 @@ def _swings(track: Track, segments: list[Segment], joints: tuple[Joint, ...]) ->
     if not segments:
         return False
     slow = max(2 * s.fit.error(s.first, 1) for s in segments)
-    wide = [s for s in segments if np.ptp(s.xy_N2[:, 0]) > _TURN_D * track.diameter_px]  # less is settling
-    pairs = [(s.velocity(s.first)[0], s.velocity(s.last)[0]) for s in wide]
+    settled = _TURN_D * track.diameter_px  # what turns within so little, and stands, has come to rest
+    turning = [s for s in segments if s.ground != "ground" or np.ptp(s.xy_N2[:, 0]) > settled]
+    pairs = [(s.velocity(s.first)[0], s.velocity(s.last)[0]) for s in turning]
     pairs += [(j.v_before_2[0], j.v_after_2[0]) for j in joints if j.passage == "bend"]
     returns = sum(bool(before * after < 0 and min(abs(before), abs(after)) > slow) for before, after in pairs)
     return returns > 1 or (returns == 1 and _on_circle(segments, track.diameter_px))

@@ -2,8 +2,8 @@
 
 Formula: under a distant light a thing at (x, y) throws its shadow to x + a + b y; a and b by least absolute deviations
 over all frames in which it moves and that show it and a shadow wholly, of several shadows the one nearest to where it
-should be; the largest median of what is left over in five frames running, over the diameter. Beside other things a
-shadow farther off than a diameter is one of theirs.
+should be; the largest median of what is left over in five frames running, over the diameter. A shadow belongs to the
+thing that it stays nearest to, and one farther off than a diameter, beside other things, to none.
 Source: geometry of cast shadows (Kersten, Mamassian and Knill 1997); PhyGround, arXiv:2605.10806, law shadow.
 Strength: diameters of the thing, .08 and three standard errors taken off.
 Abstains where no shadow is seen of its own, where no thing with one moves by a diameter, or where noise hides half of
@@ -35,13 +35,25 @@ def measure(observation: Observation) -> Measured:
     if not shadows:
         return Abstention(status="not_applicable", reason="no shadow is seen of its own")
     things = bodies(observation)
-    measured = [m for body in things if (m := _of(body, shadows, len(things) == 1)) is not None]
+    owners = [_owner(shadow, things) for shadow in shadows]
+    measured = []
+    for body in things:
+        own = [shadow for shadow, owner in zip(shadows, owners, strict=True) if owner is body]
+        if own and (m := _of(body, own, len(things) == 1)) is not None:
+            measured.append(m)
     found = tuple(m for m in measured if 3 * m.sigma <= CLEAR)
     if found:
         return found
     if measured:
         return Abstention(status="undecidable", reason="noise hides half a diameter")
     return Abstention(status="not_applicable", reason="no shadow is seen together with a thing that moves")
+
+
+def _owner(shadow: Track, things: tuple[Track, ...]) -> Track | None:
+    """The thing that a shadow stays nearest to, sideways; None where it is never seen together with one."""
+    away = {thing: np.abs(thing.xy_F2[:, 0] - shadow.xy_F2[:, 0]) for thing in things}
+    medians = {thing: float(np.nanmedian(away_F)) for thing, away_F in away.items() if np.isfinite(away_F).any()}
+    return min(medians, key=lambda thing: medians[thing], default=None)
 
 
 def _of(body: Track, shadows: list[Track], alone: bool) -> Measurement | None:
