@@ -15,7 +15,7 @@ from vgen.judge.observation import Floats
 __all__ = ["Piece", "fit_pieces", "kink", "scatter"]
 
 PRICE = 9.0  # of a further piece, in squared standard errors per free parameter
-MIN_SIGMA_PX = 0.05  # what the segmentation of a perfect clip leaves
+MIN_SIGMA_PX = 0.1  # what the segmentation of a perfect clip leaves
 THIRD = np.sqrt(20.0)  # of independent errors of one unit: deviation of their third differences
 KINK_REACH = 5  # frames on either side of a kink that are looked at
 MAX_FRAMES = 240  # pieces are sought within stretches of this length: the work grows with its square

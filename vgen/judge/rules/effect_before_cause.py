@@ -20,6 +20,7 @@ from vgen.judge.rules.segments import Joint, Path, paths
 __all__ = ["RULE", "first_start", "pusher_time", "starts"]
 
 _LONGEST_LEAD = 20.0  # frames; a pusher that comes later than this has nothing to do with the start
+_UNSEEN = 4.5  # frames for which a way may go on while what goes it is not wholly seen
 _LAG = 4.0  # frames; one that came earlier than this neither
 
 
@@ -63,15 +64,16 @@ def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int
         came += [
             (other.track.id, answer.frame, answer.sigma_frames)
             for answer in other.joints
-            if answer.passage in ("kick", "jump")
-            and path.track.id in answer.others
-            and answer.frame > joint.frame - _LAG
+            if answer.passage != "bend" and path.track.id in answer.others and answer.frame > joint.frame - _LAG
         ]
         reach = reach_px(observation, path, other)
-        for segment in other.good:
+        nexts = [*(segment.first for segment in other.good[1:]), observation.num_frames]
+        for segment, following in zip(other.good, nexts, strict=True):
             if segment.resting(other.track.diameter_px) or segment.last < joint.frame - _LAG:
                 continue
-            there = arrival(segment, place_2, reach, min(segment.last + 2.5, joint.frame + _LONGEST_LEAD))
+            unseen = min(following + 0.5, segment.last + _UNSEEN)
+            until = min(max(segment.last + 2.5, unseen), joint.frame + _LONGEST_LEAD)
+            there = arrival(segment, place_2, reach, until)
             if there is not None and there[0] > joint.frame - _LAG:
                 came.append((other.track.id, *there))
     return min(came, key=lambda c: abs(c[1] - joint.frame)) if came else None

@@ -18,6 +18,7 @@ from vgen.judge.rules.segments import Path, Segment, paths
 __all__ = ["RULE"]
 
 _FEWEST = 6
+_WINDOW = 5  # frames over which a speed is measured
 _SLOPE = 0.05  # way down over way along: steeper ground drives what stands on it
 
 
@@ -65,27 +66,35 @@ def _from_spin(path: Path, run: list[Segment]) -> float:
     blow = next(blows, None)
     if blow is None or blow.before.ground != "ground" or float(blow.v_before_2 @ run[0].velocity(run[0].last)) <= 0:
         return 0.0
-    return float(2 * np.linalg.norm(blow.v_after_2) + np.linalg.norm(blow.v_before_2)) / 3
+    # A blow that is not wholly seen looks like a slowing down before it.
+    came = max(float(np.linalg.norm(blow.before.velocity(blow.frame - ago))) for ago in range(_WINDOW + 1))
+    return (2 * float(np.linalg.norm(blow.v_after_2)) + came) / 3
 
 
 def _of(path: Path, run: list[Segment]) -> Measurement | None:
-    moments = [(s, t) for s in run for t in (s.first, s.last)]
-    speeds = [float(np.linalg.norm(segment.velocity(time))) for segment, time in moments]
-    errors = [segment.fit.error(time, 1) for segment, time in moments]
-    slow = max(3 * max(errors), 0.2 * max(speeds))  # from rest is another law
+    """From the way it makes in windows of some frames: ends of short fitted pieces say little of a speed."""
+    frames_N = np.concatenate([segment.frames_N for segment in run]).astype(int)
+    window = min(_WINDOW, len(frames_N) // 2)
+    starts = [frame for frame in frames_N.tolist() if frame + window in set(frames_N.tolist())]
+    xy_F2 = path.track.xy_F2
+    speeds = [float(np.linalg.norm(xy_F2[frame + window] - xy_F2[frame])) / window for frame in starts]
+    if not speeds:
+        return None
+    error = float(np.sqrt(2)) * run[0].sigma_px / window
+    slow = max(3 * error, 0.2 * max(speeds))  # from rest is another law
     spin = _from_spin(path, run)
-    best: tuple[float, float, float] | None = None
-    for late in range(1, len(speeds)):
-        for early in range(late):
-            if speeds[early] < slow:
+    best: tuple[float, float] | None = None
+    for late, (end, fast) in enumerate(zip(starts, speeds, strict=True)):
+        for start, speed in zip(starts[:late], speeds[:late], strict=True):
+            if speed < slow or end < start + window:
                 continue
-            gain = (speeds[late] - max(speeds[early], min(spin, speeds[late]))) / speeds[early]
-            sigma = float(np.hypot(errors[late], errors[early])) / speeds[early]
+            gain = (fast - max(speed, min(spin, fast))) / speed
+            sigma = float(np.sqrt(2)) * error / speed
             if best is None or gain - 3 * sigma > best[0] - 3 * best[1]:
-                best = (gain, sigma, moments[early][1])
+                best = (gain, sigma)
     if best is None or 3 * best[1] > 0.5:
         return None
-    gain, sigma, _ = best
+    gain, sigma = best
     return Measurement(
         strength=max(0.0, gain - 3 * sigma),
         frames=(run[0].first, run[-1].last),

@@ -25,6 +25,7 @@ __all__ = ["RULE"]
 
 FLOOR_D = 0.1  # diameters: outlines are no better than that
 CLEAR = 0.25  # diameters: what a breach of severity .25 does
+LEAST_HALF = 0.25  # quantile of a thing's heights below its centre: what turns has several
 STEEPEST = 0.6  # slope of a ground
 KEPT = 0.15  # of the closing speed: a velocity that changes by less is kept
 TOUCH = 0.08  # diameters of free space from which two things are surely apart
@@ -168,9 +169,14 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
     if np.nanmin(track.surface_px_F[known]) > level_px(track) + fall:
         return None
     level_N = low_F[known] + track.surface_px_F[known]
-    # Where another body touches it, its outline may take in some of that.
+    # Its outline may take in some of a shadow, or of another body that touches it; its centre hardly does.
     whole_F = track.seen_F & np.isfinite(low_F)
-    depths = {int(frame): _depth(track, known, level_N, int(frame)) for frame in np.flatnonzero(whole_F)}
+    half = float(np.quantile((low_F - track.xy_F2[:, 1])[whole_F], LEAST_HALF))
+    bottom_F = np.minimum(low_F, track.xy_F2[:, 1] + half)
+    depths = {
+        int(frame): _depth(track, known, level_N, int(frame), float(bottom_F[frame]))
+        for frame in np.flatnonzero(whole_F)
+    }
     depths = {frame: depth for frame, depth in depths.items() if not in_touch(observation, track, frame)}
     if not depths:
         return None
@@ -195,14 +201,14 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
     )
 
 
-def _depth(track: Track, known: npt.NDArray[np.int_], level_N: Floats, frame: int) -> float:
+def _depth(track: Track, known: npt.NDArray[np.int_], level_N: Floats, frame: int, bottom: float) -> float:
     """How far below the surface known before it comes at a frame, in pixels; minus infinity where none was."""
     earlier_N = known < frame
     if not earlier_N.any():
         return -np.inf
     aside_N = np.abs(track.xy_F2[known[earlier_N], 0] - track.xy_F2[frame, 0])
     i = int(aside_N.argmin())
-    return float(track.box_F4[frame, 3] - level_N[earlier_N][i] - STEEPEST * aside_N[i])
+    return float(bottom - level_N[earlier_N][i] - STEEPEST * aside_N[i])
 
 
 def _scatter(level_N: Floats) -> float:
