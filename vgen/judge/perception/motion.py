@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from vgen.judge.observation import Floats
 
-__all__ = ["Piece", "fit_pieces", "kink", "scatter"]
+__all__ = ["MIN_SIGMA_PX", "Piece", "fit_pieces", "kink", "scatter"]
 
 PRICE = 9.0  # of a further piece, in squared standard errors per free parameter
-MIN_SIGMA_PX = 0.1  # what the segmentation of a perfect clip leaves
+MIN_SIGMA_PX = 0.1  # of working pixels: what the segmentation of a perfect clip leaves
+MOVES_PX, MOVING_FRAMES = 1.0, 9  # in three frames; and how many of those make enough
 THIRD = np.sqrt(20.0)  # of independent errors of one unit: deviation of their third differences
 KINK_REACH = 5  # frames on either side of a kink that are looked at
 MAX_FRAMES = 240  # pieces are sought within stretches of this length: the work grows with its square
@@ -48,13 +49,16 @@ class Piece:
 def scatter(xy_F2: Floats) -> float:
     """Standard error of one coordinate, from third differences, which smooth motion leaves at zero; NaN where unknown.
 
-    A change of motion disturbs three of them, so their median does not see it.
+    A change of motion disturbs three of them, so their median does not see it. What rests is not asked, if enough
+    moves: compressed, it stands more still than its place is known.
     """
     third = np.diff(xy_F2, 3, axis=0)
-    third = third[np.isfinite(third).all(1)]
-    if len(third) < 3:
+    known = np.isfinite(third).all(1)
+    if known.sum() < 3:
         return float("nan")
-    return max(MIN_SIGMA_PX, float(1.4826 * np.median(np.abs(third)) / THIRD))
+    goes = known & (np.linalg.norm(xy_F2[3:] - xy_F2[:-3], axis=1) > MOVES_PX)
+    asked = third[goes if goes.sum() >= MOVING_FRAMES else known]
+    return float(1.4826 * np.median(np.abs(asked)) / THIRD)
 
 
 def fit_pieces(xy_F2: Floats, sigma_px: float, price: float = PRICE) -> list[Piece]:

@@ -17,7 +17,7 @@ from vgen.judge.perception.flow import flow_share
 from vgen.judge.perception.gaps import fronts, polygon_gap, polygons
 from vgen.judge.perception.link import Box, Thing, link
 from vgen.judge.perception.liquid import find_liquids, share_in_vessel
-from vgen.judge.perception.motion import Piece, fit_pieces, scatter
+from vgen.judge.perception.motion import MIN_SIGMA_PX, Piece, fit_pieces, scatter
 from vgen.judge.perception.order import disorder
 from vgen.judge.perception.parting import with_partings
 from vgen.judge.perception.refine import ANGLES_A, POLAR_ANGLES, POLAR_RINGS, outline, polar, turns
@@ -196,7 +196,7 @@ def _track(index: int, thing: Thing, view: View, edges: Edges, shot: tuple[int, 
         id=index,
         kind="shadow" if thing.kind == "shadow" else "body",
         xy_F2=xy_F2,
-        sigma_px=sigma if np.isfinite(sigma) else COARSE_SIGMA / view.scale,
+        sigma_px=max(sigma, MIN_SIGMA_PX / view.scale) if np.isfinite(sigma) else COARSE_SIGMA / view.scale,
         sight_F=sight_F,
         area_px_F=area_F,
         box_F4=box_F4,

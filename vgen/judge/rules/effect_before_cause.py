@@ -12,7 +12,7 @@ Abstains where no moving body comes to one at rest.
 
 import numpy as np
 
-from vgen.judge.observation import Observation
+from vgen.judge.observation import Floats, Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.meetings import arrival, reach_px
 from vgen.judge.rules.segments import Joint, Path, paths
@@ -67,6 +67,8 @@ def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int
             if answer.passage != "bend" and path.track.id in answer.others and answer.frame > joint.frame - _LAG
         ]
         reach = reach_px(observation, path, other)
+        if _is_there(other, place_2, reach, joint.frame):
+            came.append((other.track.id, joint.frame, 0.5))
         nexts = [*(segment.first for segment in other.good[1:]), observation.num_frames]
         for segment, following in zip(other.good, nexts, strict=True):
             if segment.resting(other.track.diameter_px) or segment.last < joint.frame - _LAG:
@@ -77,6 +79,17 @@ def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int
             if there is not None and there[0] > joint.frame - _LAG:
                 came.append((other.track.id, *there))
     return min(came, key=lambda c: abs(c[1] - joint.frame)) if came else None
+
+
+def _is_there(other: Path, place_2: Floats, reach: float, frame: float) -> bool:
+    """Whether a body that comes nearer arrives within a frame, by its raw places: what touches shows in part."""
+    near = other.track.xy_F2[max(0, round(frame) - 3) : round(frame) + 2]
+    apart_N = np.linalg.norm(near - place_2, axis=1)
+    apart_N = apart_N[np.isfinite(apart_N)]
+    if len(apart_N) < 3:
+        return False
+    step = float(np.median(-np.diff(apart_N)))
+    return step > 0 and float(apart_N.min()) < reach + step
 
 
 def _of(observation: Observation, path: Path, joint: Joint) -> Measurement | None:

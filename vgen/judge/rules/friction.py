@@ -18,6 +18,7 @@ from vgen.judge.rules.segments import Path, Segment, paths
 __all__ = ["RULE"]
 
 _FEWEST = 6
+_BLOW_FRAMES, _NEAR_D = 5, 0.3  # of a run's first frame, and diameters off, within which a body may have been struck
 _WINDOW = 5  # frames over which a speed is measured
 _SLOPE = 0.05  # way down over way along: steeper ground drives what stands on it
 
@@ -28,7 +29,7 @@ def measure(observation: Observation) -> Measured:
     runs = [(path, run) for path in whole for run in _level_runs(path)]
     if not runs:
         return Abstention(status="not_applicable", reason="nothing runs over level ground")
-    found = tuple(m for path, run in runs if (m := _of(path, run)) is not None)
+    found = tuple(m for path, run in runs if (m := _of(observation, path, run)) is not None)
     return found or Abstention(status="undecidable", reason="half of the speed would drown in noise")
 
 
@@ -57,21 +58,28 @@ def _level(segment: Segment) -> bool:
     return abs(float(way_2[1])) <= _SLOPE * abs(float(way_2[0])) + 3 * segment.fit.error(segment.first)
 
 
-def _from_spin(path: Path, run: list[Segment]) -> float:
+def _from_spin(observation: Observation, path: Path, run: list[Segment]) -> float:
     """Speed that a body which rolled into a blow may get back from its spin, which the blow leaves alone; else 0.
 
     Of a disc, I = m r^2 / 2: once it rolls again, v = (2 v1 + v0) / 3, of the speeds after and before the blow.
     """
-    blows = (joint for joint in path.joints if joint.after is run[0] and joint.causes & {"body", "contact"})
-    blow = next(blows, None)
-    if blow is None or blow.before.ground != "ground" or float(blow.v_before_2 @ run[0].velocity(run[0].last)) <= 0:
+    track, first = path.track, run[0].first
+    around = slice(max(0, first - _BLOW_FRAMES), first + _BLOW_FRAMES)
+    if not any(
+        (observation.gap(track.id, other.track.id)[around] < _NEAR_D * track.diameter_px).any()
+        for other in paths(observation)
+        if other is not path
+    ):
         return 0.0
-    # A blow that is not wholly seen looks like a slowing down before it.
-    came = max(float(np.linalg.norm(blow.before.velocity(blow.frame - ago))) for ago in range(_WINDOW + 1))
-    return (2 * float(np.linalg.norm(blow.v_after_2)) + came) / 3
+    way_2 = track.xy_F2[run[-1].last] - track.xy_F2[first]
+    along_2 = way_2 / max(float(np.linalg.norm(way_2)), 1e-9)
+    # What touches shows in part: its raw places do for a speed before the blow.
+    step_N = np.diff(track.xy_F2[max(0, first - 2 * _BLOW_FRAMES) : first + 1 : 2] @ along_2) / 2
+    came = float(np.nanmax(step_N, initial=0.0))
+    return (2 * float(np.linalg.norm(run[0].velocity(first))) + came) / 3
 
 
-def _of(path: Path, run: list[Segment]) -> Measurement | None:
+def _of(observation: Observation, path: Path, run: list[Segment]) -> Measurement | None:
     """From the way it makes in windows of some frames: ends of short fitted pieces say little of a speed."""
     frames_N = np.concatenate([segment.frames_N for segment in run]).astype(int)
     window = min(_WINDOW, len(frames_N) // 2)
@@ -82,11 +90,12 @@ def _of(path: Path, run: list[Segment]) -> Measurement | None:
         return None
     error = float(np.sqrt(2)) * run[0].sigma_px / window
     slow = max(3 * error, 0.2 * max(speeds))  # from rest is another law
-    spin = _from_spin(path, run)
+    spin = _from_spin(observation, path, run)
+    blows = [e.frame for e in observation.events if len(e.tracks) > 1 and path.track.id in e.tracks]
     best: tuple[float, float] | None = None
     for late, (end, fast) in enumerate(zip(starts, speeds, strict=True)):
         for start, speed in zip(starts[:late], speeds[:late], strict=True):
-            if speed < slow or end < start + window:
+            if speed < slow or end < start + window or any(start <= blow <= end + window for blow in blows):
                 continue
             gain = (fast - max(speed, min(spin, fast))) / speed
             sigma = float(np.sqrt(2)) * error / speed

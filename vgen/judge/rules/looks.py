@@ -14,6 +14,7 @@ __all__ = ["JND", "SAME_LAB", "Look", "delta_e", "form_gap", "harmonics", "look"
 
 JND = 2.3  # Delta-E that a person just notices (Mahy et al. 1994); no measured colour is better than that
 SAME_LAB = 12.0  # CIE76: median colours closer than this are the same
+OUTLINE_SIGMAS = 0.8  # error of an outline's harmonics in pixels, over that of its centre
 CELL = 16  # of 255: colours within such cells are one
 SURFACE_SHARE = 0.02  # of what is near a thing, that a colour fills to be a surface of its own
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -30,6 +31,7 @@ class Look:
         lab_scatter: distance of a frame's colour from the median, typical.
         form_S: strength of the outline's harmonics 2..7 as shares of its mean radius; a disc has zeros.
         form_scatter: of the whole form vector, typical.
+        form_sigma: standard error of it that more frames do not lessen: compression moves an outline for good.
         log_size: natural logarithm of the diameter in pixels.
         log_size_scatter: of one frame's.
     """
@@ -39,6 +41,7 @@ class Look:
     lab_scatter: float
     form_S: Floats
     form_scatter: float
+    form_sigma: float
     log_size: float
     log_size_scatter: float
 
@@ -65,6 +68,7 @@ def look(track: Track, frames: npt.NDArray[np.int_]) -> Look | None:
         lab_scatter=float(np.median(np.linalg.norm(lab_F3 - lab_3, axis=-1))),
         form_S=form_S,
         form_scatter=float(np.median(np.linalg.norm(form_FS - form_S, axis=-1))),
+        form_sigma=OUTLINE_SIGMAS * track.sigma_px / (float(np.exp(size)) / 2),
         log_size=size,
         log_size_scatter=float(1.48 * np.median(np.abs(size_F - size))),
     )
@@ -110,4 +114,5 @@ def delta_e(one: Look, other: Look) -> tuple[float, float]:
 def form_gap(one: Look, other: Look) -> tuple[float, float]:
     """Distance between two forms as a share of the mean radius, and its standard error."""
     error = np.hypot(one.form_scatter / np.sqrt(one.frames), other.form_scatter / np.sqrt(other.frames))
-    return float(np.linalg.norm(one.form_S - other.form_S)), float(error)
+    lasting = max(one.form_sigma, other.form_sigma)
+    return float(np.linalg.norm(one.form_S - other.form_S)), float(np.hypot(error, lasting))

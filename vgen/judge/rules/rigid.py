@@ -23,6 +23,7 @@ __all__ = ["RULE"]
 _LONG = 8
 _FEWEST = 3
 _TOUCH_FRAMES = 3.0
+_OUTLINE_SIGMAS = 0.5  # error of one harmonic in pixels, over that of the centre
 _FINEST = 0.005  # share of the radius: no outline is measured better
 
 
@@ -54,7 +55,7 @@ def _untouched(observation: Observation, path: Path) -> list[Floats]:
 def _of(path: Path, frames_N: Floats) -> Measurement | None:
     form_NS = harmonics(path.track.outline_px_FA[frames_N.astype(int)])
     scatter = float(np.median(np.abs(np.diff(form_NS, axis=0)))) / (0.6745 * np.sqrt(2))
-    sigma = max(scatter, _FINEST)
+    sigma = max(scatter, _FINEST, _OUTLINE_SIGMAS * path.track.sigma_px / (path.track.diameter_px / 2))
     spans = [(a, b) for a, b in split(frames_N.astype(float), form_NS, sigma, degree=0) if b - a >= _FEWEST]
     if not spans:
         return None
