@@ -90,3 +90,36 @@ def test_paint_that_a_thing_comes_to_is_a_cause_of_its_colour() -> None:
     assert strength(RULES["colour"], painted(None)) > 2
     assert strength(RULES["colour"], painted((40, 160, 60))) > 1
     assert strength(RULES["colour"], painted(orange)) < 0.6
+
+
+def follow_shot(spins: float) -> Observation:
+    """A ball hits a resting box at frame 14 and keeps a fifth of its speed, then gains `spins` of what it had.
+
+    A disc that rolls into a blow keeps its spin, which gives it (2 v1 + v0) / 3 in the end.
+    """
+    t = np.arange(FRAMES)
+    v0, v1 = 4.0, 0.8
+    v2 = v1 + spins * v0
+    after = np.maximum(t - 14.0, 0)
+    grip = np.minimum(after, 12) / 12
+    x_F = 60 + v0 * np.minimum(t, 14) + v1 * after + (v2 - v1) * np.where(after < 12, 6 * grip**2, after - 6)
+    ball = body(np.stack([x_F, np.full(FRAMES, STANDS)], -1))
+    box_x_F = 60 + v0 * 14 + DIAMETER + 3.4 * after
+    box = body(np.stack([box_x_F, np.full(FRAMES, STANDS)], -1), id=1)
+    hit = world.event("contact", 14.0, (0, 1), xy=(60 + v0 * 14 + DIAMETER / 2, STANDS), strength=3.2)
+    return replace(seen(ball, box, events=[hit]), gap_px={(0, 1): box_x_F - x_F - DIAMETER})
+
+
+def test_spin_gives_a_ball_speed_back_after_a_blow_and_no_more_than_it_holds() -> None:
+    assert strength(RULES["friction"], follow_shot(0.2)) < 0.1
+    assert strength(RULES["friction"], follow_shot(0.9)) > 0.5
+
+
+def test_what_was_about_to_stop_does_not_stop_at_once() -> None:
+    path_F2 = world.slide(FRAMES, (60, STANDS), 3.0, braking=0.1)
+    early_F2 = path_F2.copy()
+    early_F2[28:] = early_F2[28]  # two frames before it would stand
+    assert strength(RULES["speed_jerk"], seen(body(early_F2))) == 0
+    halted_F2 = path_F2.copy()
+    halted_F2[12:] = halted_F2[12]
+    assert strength(RULES["speed_jerk"], seen(body(halted_F2))) > 0.5

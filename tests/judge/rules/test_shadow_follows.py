@@ -37,3 +37,13 @@ def test_a_shadow_that_stays_behind_altogether() -> None:
     obs = scene(0, 0)
     fixed = replace(obs.tracks[1], xy_F2=obs.tracks[1].xy_F2[:1] + 0 * obs.tracks[1].xy_F2)
     assert strength(RULE, seen(obs.tracks[0], fixed)) > 1
+
+
+def test_a_shadow_is_of_the_thing_that_it_stays_nearest_to() -> None:
+    """Two things pass each other; only one of them has a shadow that shows."""
+    obs = scene(0, 0)
+    other_F2 = uniform(FRAMES, (400, FLOOR_Y - 12), (-6, 0))
+    both = seen(obs.tracks[0], obs.tracks[1], body(other_F2, id=2))
+    found = RULE.measure(both)
+    assert isinstance(found, tuple) and {measurement.objects for measurement in found} == {(0,)}
+    assert strength(RULE, both) < 0.05
