@@ -24,7 +24,7 @@ from vgen.judge.card import load_card
 from vgen.judge.judging import judge, versions
 from vgen.playground.twins.film import WORLDS, World
 from vgen.playground.twins.nuisance import NUISANCES, draw_with
-from vgen.playground.twins.suite import TEST_FROM_SEED, take
+from vgen.playground.twins.suite import take
 
 __all__ = ["main", "seconds_per_clip"]
 
@@ -95,7 +95,7 @@ def _watched(steps: Iterable[Step]) -> Iterator[Step]:
 
 def _long_clip(family: str, world: World, nuisance: str) -> Clip:
     """A scene in slow motion, so that it fills the time."""
-    slow = NUISANCES["very_slow"].takes[0](take(family, TEST_FROM_SEED), 0)
+    slow = NUISANCES["very_slow"].takes[0](take(family, 0), 0)
     frames_FYX3, _, _ = draw_with(slow, world, NUISANCES[nuisance], height=HEIGHT, width=WIDTH, seed=0)
     assert len(frames_FYX3) >= FPS * SECONDS, f"{family} has {len(frames_FYX3)} frames"
     return Clip(frames=frames_FYX3[: FPS * SECONDS], fps=float(FPS))
