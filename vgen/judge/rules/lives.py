@@ -5,6 +5,7 @@ tracker lost the thread and another track comes out. Nothing here decides what i
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -21,16 +22,19 @@ __all__ = [
     "Passage",
     "absences",
     "bodies",
+    "broken",
     "certainty",
     "in_touch",
     "merged_near",
     "passages",
     "runs",
     "successions",
+    "unbroken",
     "whole_runs",
 ]
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+PIECE_D = 0.85  # diameters of the whole that a piece has at most
 SUCCESSION_FRAMES = 3  # a lost thing that shows again within these was never gone
 SUCCESSION_REACH = 8.0  # diameters: a thing that looks the same and comes back within them is the same
 TOUCH_FRAMES, TOUCH_D = 2, 0.1  # free space over the smaller diameter below which two may show as one
@@ -258,6 +262,33 @@ def in_touch(observation: Observation, track: Track, frame: int) -> bool:
         for other in bodies(observation)
         if other.id != track.id
     )
+
+
+@lru_cache(maxsize=4)
+def broken(observation: Observation) -> frozenset[int]:
+    """Ids of what broke and of its pieces, which come and go as one hides another: `irreversibility` alone judges them.
+
+    Pieces look like the whole, are smaller, and show after it broke.
+    """
+    splits = [event for event in observation.events if event.kind == "split"]
+    ids = {track for event in splits for track in event.tracks}
+    things = {track.id: track for track in bodies(observation)}
+    for event in splits:
+        whole = things.get(event.tracks[0])
+        if whole is not None:
+            ids |= {
+                track.id
+                for track in things.values()
+                if int(np.argmax(track.sight_F <= Sight.PARTLY)) >= event.frame - 1
+                and track.diameter_px < PIECE_D * whole.diameter_px
+                and np.linalg.norm(mean_lab(track) - mean_lab(whole)) < SAME_LAB
+            }
+    return frozenset(ids)
+
+
+def unbroken(observation: Observation) -> tuple[Track, ...]:
+    """The bodies that neither broke nor are pieces of one that did."""
+    return tuple(track for track in bodies(observation) if track.id not in broken(observation))
 
 
 def merged_near(observation: Observation, track: Track, frame: int, kind: Literal["merge", "split"]) -> bool:

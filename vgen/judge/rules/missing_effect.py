@@ -11,17 +11,27 @@ import numpy as np
 
 from vgen.judge.observation import Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.meetings import Meeting, meetings
+from vgen.judge.rules.meetings import Meeting, meetings, reach_px
 
 __all__ = ["RULE", "answer_share"]
+
+_SOON, _WITHIN = 10, 0.85  # frames, and the share of the distance at which they touch
 
 
 def measure(observation: Observation) -> Measured:
     met = [meeting for meeting in meetings(observation) if meeting.alone and not meeting.pressed]
     if not met:
         return Abstention(status="not_applicable", reason="no two bodies meet")
-    found = tuple(m for meeting in met if (m := _of(meeting)) is not None)
+    found = tuple(m for meeting in met if not _go_through(observation, meeting) and (m := _of(meeting)) is not None)
     return found or Abstention(status="undecidable", reason="the change of velocity at the impact drowns in noise")
+
+
+def _go_through(observation: Observation, meeting: Meeting) -> bool:
+    """Whether one soon lies within the other: then no blow is missing, but `solidity`."""
+    soon = slice(round(meeting.frame), round(meeting.frame) + _SOON)
+    one, other = meeting.one.path, meeting.other.path
+    apart_N = np.linalg.norm(one.track.xy_F2[soon] - other.track.xy_F2[soon], axis=1)
+    return bool(np.nanmin(apart_N, initial=np.inf) < _WITHIN * reach_px(observation, one, other))
 
 
 def answer_share(meeting: Meeting) -> tuple[float, float] | None:

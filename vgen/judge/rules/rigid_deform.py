@@ -12,7 +12,7 @@ import numpy as np
 
 from vgen.judge.observation import Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.lives import bodies
+from vgen.judge.rules.lives import unbroken
 from vgen.judge.rules.looks import form_gap, look
 from vgen.judge.rules.segments import paths
 
@@ -25,7 +25,7 @@ CLEAR = 0.1  # the change of a long axis that becomes 1.25 times the short one
 
 
 def measure(observation: Observation) -> Measured:
-    blows = [(track, frame) for track in bodies(observation) for frame in _blows(observation, track)]
+    blows = [(track, frame) for track in unbroken(observation) for frame in _blows(observation, track)]
     if not blows:
         return Abstention(status="not_applicable", reason="nothing is struck")
     measured = [m for track, frame in blows if (m := _of(track, frame)) is not None]

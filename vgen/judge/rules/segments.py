@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vgen.judge.observation import EventKind, Floats, Observation, Sight, Track
 from vgen.judge.rules.fits import Fit, polynomial, split
+from vgen.judge.rules.lives import broken
 
 __all__ = ["DOWN", "Joint", "Path", "Segment", "bodies", "gravity", "level_px", "noise_px", "paths", "usable"]
 
@@ -219,8 +220,8 @@ def _path(obs: Observation, track: Track) -> Path:
     )
     good = [segment for segment in segments if len(segment.frames_N) >= _GOOD_SAMPLES]
     joints = tuple(_joint(obs, track, before, after) for before, after in itertools.pairwise(good))
-    broken = any(event.kind == "split" and track.id in event.tracks for event in obs.events)
-    return Path(track=track, segments=segments, joints=joints, swings=_swings(track, good, joints), broken=broken)
+    swings = _swings(track, good, joints)
+    return Path(track=track, segments=segments, joints=joints, swings=swings, broken=track.id in broken(obs))
 
 
 def _segment(obs: Observation, track: Track, frames_N: Floats, xy_N2: Floats, sigma: float) -> Segment:

@@ -13,7 +13,7 @@ import numpy as np
 from vgen.judge.observation import Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.fits import polynomial
-from vgen.judge.rules.lives import bodies, successions, whole_runs
+from vgen.judge.rules.lives import successions, unbroken, whole_runs
 from vgen.judge.rules.looks import look
 
 __all__ = ["RULE"]
@@ -27,7 +27,7 @@ Change = tuple[float, float, float, int, int]  # strength, value, sigma, last fr
 
 def measure(observation: Observation) -> Measured:
     found, noisy = [], False
-    for track in bodies(observation):
+    for track in unbroken(observation):
         changes = [
             c for start, end in whole_runs(track, least=2 * LEAST, margin=2) for c in _changes(track, start, end)
         ]

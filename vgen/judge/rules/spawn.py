@@ -11,14 +11,14 @@ Abstains where nothing shows.
 
 from vgen.judge.observation import Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.lives import absences, bodies, certainty, in_touch, merged_near, successions
+from vgen.judge.rules.lives import absences, certainty, in_touch, merged_near, successions, unbroken
 
 __all__ = ["RULE"]
 
 
 def measure(observation: Observation) -> Measured:
     carries_on = {new.id for _, new in successions(observation)}
-    found = tuple(_of(observation, track, track.id in carries_on) for track in bodies(observation))
+    found = tuple(_of(observation, track, track.id in carries_on) for track in unbroken(observation))
     return found or Abstention(status="not_applicable", reason="no thing to be seen")
 
 

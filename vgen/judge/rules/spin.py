@@ -4,16 +4,19 @@ Formula: angle(t) = angle0 + w t on the stretches of a flight that one rate expl
 |w_before|.
 Source: conservation of angular momentum (Euler 1752), for bodies that turn about the line of sight.
 Strength: share of the rate, beyond 3 standard errors.
-Abstains where nothing that shows its orientation turns in free flight, or where half of the rate is less than noise.
+Abstains where nothing that shows its orientation and keeps its form turns in free flight, or where half of the rate is
+less than noise.
 """
 
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 
-from vgen.judge.observation import Floats, Observation
+from vgen.judge.observation import Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.fits import Fit, polynomial, split
+from vgen.judge.rules.looks import form_gap, look
 from vgen.judge.rules.segments import Path, paths
 
 __all__ = ["RULE"]
@@ -21,6 +24,7 @@ __all__ = ["RULE"]
 _FEWEST = 4  # frames of a stretch
 _LONG = 8  # frames of a flight
 _SLOWEST = 0.02  # radians per frame: slower things do not turn
+_BEND = 0.1  # of the mean radius: a form that changes by more
 _FINEST = 0.01  # radians: no angle is measured better
 
 
@@ -43,11 +47,20 @@ def _angles(path: Path, first: int, last: int) -> tuple[Floats, Floats] | None:
     track = path.track
     frames_N = np.flatnonzero(track.seen_F & np.isfinite(track.angle_F))
     frames_N = frames_N[(frames_N >= first) & (frames_N <= last)]
-    if len(frames_N) < _LONG:
+    if len(frames_N) < _LONG or _bends(track, frames_N):
         return None
     angle_N = track.angle_F[frames_N]
     turned = abs(float(np.median(np.diff(angle_N) / np.diff(frames_N))))
     return (frames_N.astype(float), angle_N) if turned >= _SLOWEST else None
+
+
+def _bends(track: Track, frames_N: npt.NDArray[np.int_]) -> bool:
+    """Whether its outline changes on the way: then what marks its turning is not what it was (`rigid`)."""
+    early, late = (look(track, part) for part in np.array_split(frames_N, 2))
+    if early is None or late is None:
+        return False
+    gap, sigma = form_gap(early, late)
+    return gap - 3 * sigma > _BEND
 
 
 def _of(path: Path, frames_N: Floats, angle_N: Floats) -> list[Measurement]:

@@ -18,7 +18,7 @@ import numpy as np
 from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera
-from vgen.judge.rules.lives import bodies, runs, successions
+from vgen.judge.rules.lives import runs, successions, unbroken
 from vgen.judge.rules.segments import noise_px, usable
 
 __all__ = ["RULE"]
@@ -35,7 +35,7 @@ def measure(observation: Observation) -> Measured:
     if blind := lost_camera(observation):
         return blind
     found, noisy = list(_shuffled(observation)), False
-    for track in bodies(observation):
+    for track in unbroken(observation):
         if 4 * ONE_STEP * noise_px(track) > CLEAR * track.diameter_px:
             noisy = True
         elif (jump := _largest(observation, track)) is not None:
