@@ -56,12 +56,14 @@ def measure(observation: Observation) -> Measured:
 def _sides(track: Track) -> Iterator[tuple[Look, Look, int, int]]:
     """Looks before and after every moment of every unbroken view, with the frames next to it."""
     for start, end in whole_runs(track, least=2 * LEAST, margin=2):
+        splits = range(start + LEAST, end - LEAST + 1)
+        before = {split: look(track, np.arange(max(start, split - WINDOW), split)) for split in splits}
+        after = {split: look(track, np.arange(split, min(end, split + WINDOW))) for split in splits}
         for gap in SPREAD:
             for split in range(start + LEAST, end - LEAST - gap + 1):
-                before = look(track, np.arange(max(start, split - WINDOW), split))
-                after = look(track, np.arange(split + gap, min(end, split + gap + WINDOW)))
-                if before is not None and after is not None:
-                    yield before, after, split - 1, split + gap
+                one, other = before[split], after[split + gap]
+                if one is not None and other is not None:
+                    yield one, other, split - 1, split + gap
 
 
 def _changes(observation: Observation, track: Track) -> list[Change]:
@@ -71,8 +73,9 @@ def _changes(observation: Observation, track: Track) -> list[Change]:
     """
     changes, bare = [], list[Floats]()
     for before, after, last, first in _sides(track):
-        paints = _paints(observation, track, last, first)
-        whole, change = _change(before, after, last, first), _change(before, after, last, first, [*paints, *bare])
+        whole = change = _change(before, after, last, first)
+        if whole[0] > 0:  # else there is nothing to excuse
+            change = _change(before, after, last, first, [*_paints(observation, track, last, first), *bare])
         changes.append(change)
         if whole[0] > CLEAR and change[0] == 0:
             bare.append(before.lab_3)

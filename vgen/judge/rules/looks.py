@@ -61,17 +61,23 @@ def look(track: Track, frames: npt.NDArray[np.int_]) -> Look | None:
     lab_F3 = track.lab_F3[frames]
     form_FS = harmonics(track.outline_px_FA[frames])
     size_F = np.log(2 * np.sqrt(track.area_px_F[frames] / np.pi))
-    lab_3, form_S, size = np.median(lab_F3, 0), np.median(form_FS, 0), float(np.median(size_F))
+    lab_3, form_S, size = _middle(lab_F3), _middle(form_FS), float(_middle(size_F))
     return Look(
         frames=len(frames),
         lab_3=lab_3,
-        lab_scatter=float(np.median(np.linalg.norm(lab_F3 - lab_3, axis=-1))),
+        lab_scatter=float(_middle(np.sqrt(((lab_F3 - lab_3) ** 2).sum(-1)))),
         form_S=form_S,
-        form_scatter=float(np.median(np.linalg.norm(form_FS - form_S, axis=-1))),
+        form_scatter=float(_middle(np.sqrt(((form_FS - form_S) ** 2).sum(-1)))),
         form_sigma=OUTLINE_SIGMAS * track.sigma_px / (float(np.exp(size)) / 2),
         log_size=size,
-        log_size_scatter=float(1.48 * np.median(np.abs(size_F - size))),
+        log_size_scatter=float(1.48 * _middle(np.abs(size_F - size))),
     )
+
+
+def _middle(values_F: Floats) -> Floats:
+    """The median over frames; `np.median` takes three times as long over so few."""
+    sorted_F = np.sort(values_F, axis=0)
+    return np.asarray((sorted_F[(len(sorted_F) - 1) // 2] + sorted_F[len(sorted_F) // 2]) / 2)
 
 
 def main_colours(rgb_YX3: npt.NDArray[np.uint8]) -> list[Floats]:
