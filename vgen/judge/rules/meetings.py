@@ -97,7 +97,7 @@ class Meeting:
 def meetings(obs: Observation) -> tuple[Meeting, ...]:
     """All meetings of two bodies whose velocities can be told before and after, in order."""
     found = []
-    known = [path for path in paths(obs) if not path.swings and not path.broken]
+    known = [path for path in paths(obs) if not path.swings]
     for index, one in enumerate(known):
         for other in known[index + 1 :]:
             for frame in _moments(obs, one, other):

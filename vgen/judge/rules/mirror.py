@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vgen.judge.observation import Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera
-from vgen.judge.rules.lives import bodies
+from vgen.judge.rules.lives import unbroken
 from vgen.judge.rules.looks import SAME_LAB, mean_lab
 from vgen.judge.rules.segments import noise_px
 
@@ -47,7 +47,7 @@ def at_odds(observation: Observation) -> frozenset[int]:
 @lru_cache(maxsize=4)
 def _pairs(observation: Observation) -> tuple[Measurement, ...]:
     """One measurement for every two things that begin as thing and reflection."""
-    things = bodies(observation)
+    things = unbroken(observation)
     return tuple(
         m
         for one in things

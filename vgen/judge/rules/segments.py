@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from vgen.judge.observation import EventKind, Floats, Observation, Sight, Track
 from vgen.judge.rules.fits import Fit, polynomial, split
-from vgen.judge.rules.lives import broken
+from vgen.judge.rules.lives import unbroken
 
 __all__ = ["DOWN", "Joint", "Path", "Segment", "bodies", "gravity", "level_px", "noise_px", "paths", "usable"]
 
@@ -137,14 +137,12 @@ class Path:
         segments: in order, those of a few frames (between two quick bounces) included.
         joints: between the segments that tell a velocity.
         swings: whether it hangs on something and swings: its flights are no free ones.
-        broken: whether it broke, or is a piece of what did: `irreversibility` alone judges how those move.
     """
 
     track: Track
     segments: tuple[Segment, ...]
     joints: tuple[Joint, ...]
     swings: bool
-    broken: bool
 
     def runs(self, ground: Ground, passages: tuple[Passage, ...] = ("bend",)) -> list[list[Segment]]:
         """Stretches of segments on this ground that pass into each other in these ways, with nothing near."""
@@ -206,8 +204,11 @@ def usable(obs: Observation, track: Track) -> npt.NDArray[np.bool_]:
 
 @lru_cache(maxsize=4)
 def paths(obs: Observation) -> tuple[Path, ...]:
-    """The paths of all bodies that were wholly seen in three frames at least."""
-    return tuple(_path(obs, track) for track in bodies(obs) if usable(obs, track).sum() >= 3)
+    """The paths of all bodies that were wholly seen in three frames at least.
+
+    How the pieces of what broke move is for `irreversibility` alone to judge.
+    """
+    return tuple(_path(obs, track) for track in unbroken(obs) if usable(obs, track).sum() >= 3)
 
 
 def _path(obs: Observation, track: Track) -> Path:
@@ -220,8 +221,7 @@ def _path(obs: Observation, track: Track) -> Path:
     )
     good = [segment for segment in segments if len(segment.frames_N) >= _GOOD_SAMPLES]
     joints = tuple(_joint(obs, track, before, after) for before, after in itertools.pairwise(good))
-    swings = _swings(track, good, joints)
-    return Path(track=track, segments=segments, joints=joints, swings=swings, broken=track.id in broken(obs))
+    return Path(track=track, segments=segments, joints=joints, swings=_swings(track, good, joints))
 
 
 def _segment(obs: Observation, track: Track, frames_N: Floats, xy_N2: Floats, sigma: float) -> Segment:

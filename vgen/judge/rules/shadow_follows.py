@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vgen.judge.observation import Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera
-from vgen.judge.rules.lives import bodies
+from vgen.judge.rules.lives import bodies, unbroken
 from vgen.judge.rules.segments import noise_px
 
 __all__ = ["RULE"]
@@ -37,7 +37,7 @@ def measure(observation: Observation) -> Measured:
     things = bodies(observation)
     owners = [_owner(shadow, things) for shadow in shadows]
     measured = []
-    for body in things:
+    for body in unbroken(observation):
         own = [shadow for shadow, owner in zip(shadows, owners, strict=True) if owner is body]
         if own and (m := _of(body, own, len(things) == 1)) is not None:
             measured.append(m)

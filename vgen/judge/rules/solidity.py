@@ -18,7 +18,7 @@ from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera, motion_near
 from vgen.judge.rules.fits import Fit
-from vgen.judge.rules.lives import bodies, in_touch, runs
+from vgen.judge.rules.lives import in_touch, runs, unbroken
 from vgen.judge.rules.segments import level_px, noise_px
 
 __all__ = ["RULE"]
@@ -38,7 +38,7 @@ def measure(observation: Observation) -> Measured:
         return blind
     found: list[Measurement] = []
     noisy = False
-    things = bodies(observation)
+    things = unbroken(observation)
     for one in things:
         if (ground := _in_ground(observation, one)) is not None:
             found.append(ground)

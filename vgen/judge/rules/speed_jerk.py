@@ -32,7 +32,7 @@ def measure(observation: Observation) -> Measured:
     if blind := lost_camera(observation):
         return blind
     images = at_odds(observation)
-    moving = [p for p in paths(observation) if not (p.swings or p.broken or p.track.id in images)]
+    moving = [p for p in paths(observation) if not (p.swings or p.track.id in images)]
     found = tuple(m for path in moving if (m := _of(observation, path)) is not None)
     return found or Abstention(status="not_applicable", reason="nothing moves in full view")
 

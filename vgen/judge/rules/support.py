@@ -25,7 +25,7 @@ _LEFT_D = 0.5  # diameters; what has come less far from where it stood still sta
 
 
 def measure(observation: Observation) -> Measured:
-    found = [m for path in paths(observation) if not (path.swings or path.broken) for m in _of(observation, path)]
+    found = [m for path in paths(observation) if not path.swings for m in _of(observation, path)]
     return tuple(found) or Abstention(status="not_applicable", reason="nothing leaves its support")
 
 
