@@ -25,6 +25,7 @@ LEAST = 8  # frames that show both
 RUN = 5  # frames
 FLOOR_D = 0.08
 CLEAR = 0.5  # diameters
+MOST = 0.6  # of its usual area
 OWN_D = 1.0  # diameters: beside other things, one farther off belongs to one of them
 
 
@@ -59,7 +60,7 @@ def _owner(shadow: Track, things: tuple[Track, ...]) -> Track | None:
 def _of(body: Track, shadows: list[Track], alone: bool) -> Measurement | None:
     """Where a shadow lies farthest from where this thing throws it; None where none can be told to be its own."""
     moves_F = body.seen_F & _moving(body)
-    x_FS = np.stack([np.where(shadow.seen_F & moves_F, shadow.xy_F2[:, 0], np.nan) for shadow in shadows], -1)
+    x_FS = np.stack([np.where(_shows(shadow) & moves_F, shadow.xy_F2[:, 0], np.nan) for shadow in shadows], -1)
     frames = np.flatnonzero(np.isfinite(x_FS).any(-1))
     if len(frames) < LEAST:
         return None
@@ -92,6 +93,12 @@ def _of(body: Track, shadows: list[Track], alone: bool) -> Measurement | None:
         if strength
         else f"the shadow of thing {body.id} goes with it",
     )
+
+
+def _shows(shadow: Track) -> npt.NDArray[np.bool_]:
+    """Frames that show most of it: on something darker, or on paint, a part of it is not seen."""
+    usual = float(np.nanquantile(shadow.area_px_F, 0.75))
+    return np.asarray(shadow.seen_F & (np.nan_to_num(shadow.area_px_F) > MOST * usual))
 
 
 def _moving(body: Track) -> npt.NDArray[np.bool_]:
