@@ -1,11 +1,11 @@
-"""speed_jerk: on its ground a thing does not change its speed all at once, and nothing halts for a frame and goes on.
+"""speed_jerk: on its ground a thing does not change its speed all at once, and nothing halts in mid-air or mid-way.
 
 Formula: at every joint of two smooth stretches on the ground with nothing near to push it, the change of the velocity
 along its way over the larger of the speed before and half the speed after; and for a thing that stands exactly still
 for some frames and then goes on as before, 1 (all of its speed, twice).
 Source: Newton's first law; friction changes a velocity steadily (Coulomb).
-Strength: shares of the speed, three standard errors taken off. In the air it is `midair_turn`, from rest
-`motion_without_cause`.
+Strength: shares of the speed, three standard errors taken off. In the air only what comes to rest counts, a change of
+direction there is `midair_turn`, one from rest `motion_without_cause`.
 Abstains where nothing moves in full view.
 """
 
@@ -45,7 +45,7 @@ def _of(observation: Observation, path: Path) -> Measurement | None:
     worst = (0.0, 0.0, 0.0, first, last)
     for joint in path.joints:
         if not _company(observation, track, joint.frame):
-            worst = max(worst, _kick(joint))
+            worst = max(worst, _kick(joint, track.diameter_px))
     for halt in _halts(observation, track):
         worst = max(worst, halt)
     strength, value, sigma, start, end = worst
@@ -74,12 +74,13 @@ def _company(observation: Observation, track: Track, frame: float) -> bool:
     )
 
 
-def _kick(joint: Joint) -> tuple[float, float, float, int, int]:
+def _kick(joint: Joint, diameter_px: float) -> tuple[float, float, float, int, int]:
     """Strength, value, standard error and frames of a change of speed on the ground; zeros where it has a cause."""
     nothing = (0.0, 0.0, 0.0, *joint.frames)
     v_x, v_y = np.abs(joint.v_before_2)
     grounded = v_y <= v_x and joint.before.ground == joint.after.ground == "ground"
-    if joint.passage not in ("kick", "bend") or not grounded or joint.causes - {"surface"}:
+    halts = joint.before.ground == joint.after.ground == "air" and joint.after.resting(diameter_px)
+    if joint.passage not in ("kick", "bend") or not (grounded or halts) or joint.causes - {"surface"}:
         return nothing
     speed_in, speed_out = (float(np.linalg.norm(v)) for v in (joint.v_before_2, joint.v_after_2))
     speed = max(speed_in, speed_out / 2)
@@ -125,6 +126,6 @@ def _goes_on(before_2: Floats, after_2: Floats, sigma: float) -> bool:
 RULE = Rule(
     name="speed_jerk",
     group="continuity",
-    statement="On its ground a thing does not change its speed all at once, and nothing halts for a frame and goes on.",
+    statement="On its ground a thing does not change its speed all at once, and nothing halts in mid-air or mid-way.",
     measure=measure,
 )
