@@ -24,6 +24,7 @@ __all__ = ["RULE"]
 _FEWEST = 4  # frames of a stretch
 _LONG = 8  # frames of a flight
 _SLOWEST = 0.02  # radians per frame: slower things do not turn
+_JUMP, _JUMPS = 0.3, 0.1  # radians off the usual step, and the share of steps, from which on it was not followed
 _BEND = 0.1  # of the mean radius: a form that changes by more
 _FINEST = 0.01  # radians: no angle is measured better
 
@@ -50,8 +51,10 @@ def _angles(path: Path, first: int, last: int) -> tuple[Floats, Floats] | None:
     if len(frames_N) < _LONG or _bends(track, frames_N):
         return None
     angle_N = track.angle_F[frames_N]
-    turned = abs(float(np.median(np.diff(angle_N) / np.diff(frames_N))))
-    return (frames_N.astype(float), angle_N) if turned >= _SLOWEST else None
+    step_N = np.diff(angle_N) / np.diff(frames_N)
+    usual = float(np.median(step_N))
+    followed = float((np.abs(step_N - usual) > _JUMP).mean()) <= _JUMPS
+    return (frames_N.astype(float), angle_N) if followed and abs(usual) >= _SLOWEST else None
 
 
 def _bends(track: Track, frames_N: npt.NDArray[np.int_]) -> bool:
