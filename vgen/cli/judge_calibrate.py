@@ -16,6 +16,7 @@ Html = typer.Option("--html", metavar="FILE", help="Write the card as a page.")
 Jobs = typer.Option("--jobs", min=1, help="Processes.")
 Resume = typer.Option("--resume", help="Go on from what the work folder holds.")
 Tune = typer.Option("--tune", help="The calibration split alone, for work on rules; makes no card.")
+Note = typer.Option("--note", metavar="TEXT", help="What a reader of the card must know of the run.")
 Work = typer.Option("--work", metavar="DIR", help="Folder for what is measured.")
 
 
@@ -26,6 +27,7 @@ def calibrate(
     jobs: Annotated[int, Jobs] = 2,
     resume: Annotated[bool, Resume] = False,
     tune: Annotated[bool, Tune] = False,
+    note: Annotated[str | None, Note] = None,
     work: Annotated[Path, Work] = Path(".cache/calibration"),
     output_format: Annotated[Format, typer.Option("--format", help="json: all figures on stdout.")] = Format.HUMAN,
 ) -> None:
@@ -44,7 +46,7 @@ def calibrate(
     from vgen.judge.judging import versions
     from vgen.playground.twins.families import SPLITS
 
-    if tune and (out or html):
+    if tune and (out or html or note):
         raise ConfigError("--tune makes no card, since its figures are of clips that rules are tuned on")
     for path in filter(None, (out, html)):
         check_file(path)
@@ -57,7 +59,7 @@ def calibrate(
     if tune:
         _print(tuned(tables["calibration"]), output_format)
         return
-    stamp = {"commit": commit(), "machine": machine(), "versions": versions()}
+    stamp = {"commit": commit(), "machine": machine(), "versions": versions()} | ({"note": note} if note else {})
     card = calibrated(tables["calibration"], tables["test"], size=size, stamp=stamp)
     if out is not None:
         write_card(card, out)

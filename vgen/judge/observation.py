@@ -98,7 +98,7 @@ class Track:
         return _diameter_px(self)
 
 
-@lru_cache(maxsize=256)  # every rule asks for it again and again
+@lru_cache(maxsize=32)  # every rule asks for it again and again
 def _diameter_px(track: Track) -> float:
     area = track.area_px_F[track.seen_F]
     whole = np.nanmedian(area) if area.size else np.nanmax(track.area_px_F)

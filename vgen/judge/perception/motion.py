@@ -47,10 +47,10 @@ class Piece:
 
 
 def scatter(xy_F2: Floats) -> float:
-    """Standard error of one coordinate, from third differences, which smooth motion leaves at zero; NaN where unknown.
+    """Standard error of one coordinate in working pixels, from third differences, which smooth motion leaves at zero.
 
     A change of motion disturbs three of them, so their median does not see it. What rests is not asked, if enough
-    moves: compressed, it stands more still than its place is known.
+    moves: compressed, it stands more still than its place is known. NaN where too little is known.
     """
     third = np.diff(xy_F2, 3, axis=0)
     known = np.isfinite(third).all(1)

@@ -136,8 +136,9 @@ def _followed(view: View, background: Background) -> _Followed:
     inside_F = [None] * view.frames if view.inside_FYX is None else list(view.inside_FYX)
     frames = zip(view.rgb_FYX3, view.lab_FYX3, inside_F, strict=True)
     blobs_F = [segment(*frame, background) for frame in frames]
-    things, boxes = link(view, background, follow(view, background, blobs_F))
-    moving = sum(blob.area for blobs in blobs_F for blob in blobs if blob.kind == "body")
+    trails = follow(view, background, blobs_F)
+    things, boxes = link(view, background, trails)
+    moving = sum(blob.area for trail in trails if trail.kind == "body" for blob in trail.blobs.values())
     told = sum(blob.area for thing in things if thing.kind == "body" for blob in thing.blobs.values())
     return _Followed(things, boxes, max(0.0, 1 - told / moving) if moving else 0.0)
 
@@ -191,7 +192,7 @@ def _track(index: int, thing: Thing, view: View, edges: Edges, shot: tuple[int, 
         if sight_F[frame] == Sight.SEEN:
             polar_FRA[frame] = polar(blob, view.lab_FYX3[number])
     seen = sight_F == Sight.SEEN
-    sigma = scatter(np.where(seen[:, None], xy_F2, np.nan))
+    sigma = scatter(np.where(seen[:, None], xy_F2, np.nan) * view.scale) / view.scale
     return Track(
         id=index,
         kind="shadow" if thing.kind == "shadow" else "body",

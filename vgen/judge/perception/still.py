@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from vgen.judge.perception.background import Background, repainted
-from vgen.judge.perception.link import Box, Thing, throws
+from vgen.judge.perception.link import Box, Thing
 from vgen.judge.perception.refine import ANGLES_A, outline
 from vgen.judge.perception.segment import SHADOW_MAX, SHADOW_MIN, SHADOW_TINT, Blob
+from vgen.judge.perception.sift import throws
 from vgen.judge.perception.track import Trail
 from vgen.judge.perception.view import Mask, Picture, View
 

@@ -14,7 +14,8 @@ from vgen.judge.perception.view import Bytes, Picture
 __all__ = ["Edges", "clearance", "edge_near", "find_edges"]
 
 MIN_STEP, WEAK_STEP = 5.0, 3.0  # Lab units across an edge, on the whole and anywhere
-GAP_PX = 4  # that texture may tear into an edge
+GAP_PX, BRIDGED = 4, 2.0  # that texture may tear into an edge, and how much longer it must be then ...
+TEXTURE = 0.75  # ... and the quantile of all shorter edges that its step exceeds in the mean
 MIN_LENGTH = 0.07  # of the picture's width
 SINK_PX = 2.0  # how far an outline may reach into a surface
 COLUMNS = 0.8  # of the outline's half width that is looked under
@@ -96,15 +97,24 @@ def _ridge(step_YX: Picture, axis: int) -> Bytes:
 
 
 def _long(ridge_YX: Bytes, step_YX: Picture, shortest: float, axis: int) -> Bytes:
-    """Only the ridges that go on for long, over gaps, and are clear on the whole."""
-    bridge = (3, GAP_PX + 2)  # across and along
+    """Only the ridges that go on for long and are clear; over gaps, for longer and beside the picture's texture."""
+    strong_YX = ridge_YX & (step_YX > MIN_STEP)
+    unbroken = _runs(strong_YX, step_YX, shortest, axis, least=MIN_STEP, gap=0)
+    rest = step_YX[(ridge_YX & (1 - unbroken)) > 0]
+    least = max(MIN_STEP, float(np.quantile(rest, TEXTURE)) if rest.size else 0.0)
+    return np.asarray(unbroken | _runs(ridge_YX, step_YX, BRIDGED * shortest, axis, least=least, gap=GAP_PX), np.uint8)
+
+
+def _runs(ridge_YX: Bytes, step_YX: Picture, shortest: float, axis: int, *, least: float, gap: int) -> Bytes:
+    """Ridges that run along an axis for so long, over gaps of so many pixels, with such a step in the mean."""
+    bridge = (3, gap + 1)  # across and along
     joined = cv2.dilate(ridge_YX, np.ones(bridge if axis == 1 else bridge[::-1], np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
     side = cv2.CC_STAT_WIDTH if axis == 1 else cv2.CC_STAT_HEIGHT
     on = ridge_YX > 0
     size = np.maximum(np.bincount(labels[on], minlength=count), 1)
-    clear = np.bincount(labels[on], step_YX[on], minlength=count) / size > MIN_STEP
-    keep = ((stats[:, side] - GAP_PX >= shortest) & clear).astype(np.uint8)
+    clear = np.bincount(labels[on], step_YX[on], minlength=count) / size > least
+    keep = ((stats[:, side] - gap >= shortest) & clear).astype(np.uint8)
     keep[0] = 0
     return ridge_YX & keep[labels]
 

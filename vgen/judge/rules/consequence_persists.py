@@ -12,7 +12,7 @@ import numpy as np
 from vgen.judge.observation import Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.fits import split
-from vgen.judge.rules.segments import bodies
+from vgen.judge.rules.lives import bodies
 
 __all__ = ["RULE"]
 

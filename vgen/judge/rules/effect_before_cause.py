@@ -1,12 +1,11 @@
 """effect_before_cause: what is pushed does not start before the pusher is there.
 
-Formula: lead = t(arrival of the pusher's outline at the resting body) - t(the resting body starts), in frames, from the
-pusher's parabola and the body's two segments. Only bodies at rest count, and only a pusher that arrives within the next
-moments. Where the pusher itself sets off later than the body by o frames, 2 o are taken off: once because nothing was
-on its way yet, once because `event_order` explains that much.
+Formula: lead = t(arrival of the pusher at the resting body) - t(the resting body starts), in frames: the first from the
+pusher's own answer to the blow or its way there, the second from the body's two segments. Only bodies at rest count,
+and only a pusher that arrives within the next moments. Where the pusher itself sets off later than the body by o
+frames, 2 o are taken off: once because nothing was on its way yet, once because `event_order` explains that much.
 Source: causal perception of launching (Michotte 1946); effect and cause in order (Hume).
-Strength: frames of lead beyond 2 standard errors. A body that starts with no pusher coming is
-`motion_without_cause`.
+Strength: frames of lead beyond 2 standard errors. A body that starts with no pusher coming is `motion_without_cause`.
 Abstains where no moving body comes to one at rest.
 """
 
@@ -15,11 +14,12 @@ import numpy as np
 from vgen.judge.observation import Floats, Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.meetings import arrival, reach_px
-from vgen.judge.rules.segments import Joint, Path, paths
+from vgen.judge.rules.segments import Joint, Path, noise_px, paths
 
 __all__ = ["RULE", "first_start", "pusher_time", "starts"]
 
 _LONGEST_LEAD = 20.0  # frames; a pusher that comes later than this has nothing to do with the start
+_THERE = 1.4  # of the distance at which the two touch
 _UNSEEN = 4.5  # frames for which a way may go on while what goes it is not wholly seen
 _LAG = 4.0  # frames; one that came earlier than this neither
 
@@ -54,23 +54,25 @@ def first_start(path: Path) -> Joint | None:
 
 
 def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int, float, float] | None:
-    """(id, frame, standard error) of the moving body that comes to where this one rested, nearest to its start."""
+    """(id, frame, standard error) of the moving body that comes to where this one rested, nearest to its start.
+
+    By its own answer to the blow there, else by its raw places (what touches shows in part), else by its way.
+    """
     place_2 = joint.before.fit.at(joint.before.last)
     came = []
     for other in paths(observation):
         if other is path:
             continue
-        # Its own answer to the blow says best when it came.
+        reach = reach_px(observation, path, other)
         came += [
             (other.track.id, answer.frame, answer.sigma_frames)
             for answer in other.joints
-            if answer.passage != "bend" and path.track.id in answer.others and answer.frame > joint.frame - _LAG
+            if path.track.id in answer.others and _answers(answer, place_2, reach, joint.frame)
         ]
-        reach = reach_px(observation, path, other)
         if _is_there(other, place_2, reach, joint.frame):
             came.append((other.track.id, joint.frame, 0.5))
         nexts = [*(segment.first for segment in other.good[1:]), observation.num_frames]
-        for segment, following in zip(other.good, nexts, strict=True):
+        for segment, following in zip(other.good, nexts, strict=False):
             if segment.resting(other.track.diameter_px) or segment.last < joint.frame - _LAG:
                 continue
             unseen = min(following + 0.5, segment.last + _UNSEEN)
@@ -81,15 +83,21 @@ def pusher_time(observation: Observation, path: Path, joint: Joint) -> tuple[int
     return min(came, key=lambda c: abs(c[1] - joint.frame)) if came else None
 
 
+def _answers(answer: Joint, place_2: Floats, reach: float, frame: float) -> bool:
+    """Whether a joint may be what a blow at this place did to the pusher, some moments about a frame."""
+    there = float(np.linalg.norm(answer.before.fit.at(answer.frame) - place_2)) < _THERE * reach
+    return answer.passage != "bend" and frame - _LAG < answer.frame < frame + _LONGEST_LEAD and there
+
+
 def _is_there(other: Path, place_2: Floats, reach: float, frame: float) -> bool:
-    """Whether a body that comes nearer arrives within a frame, by its raw places: what touches shows in part."""
+    """Whether a body that plainly comes nearer arrives within a frame of this one."""
     near = other.track.xy_F2[max(0, round(frame) - 3) : round(frame) + 2]
     apart_N = np.linalg.norm(near - place_2, axis=1)
-    apart_N = apart_N[np.isfinite(apart_N)]
-    if len(apart_N) < 3:
+    step_N = -np.diff(apart_N)
+    if np.isfinite(step_N).sum() < 2:
         return False
-    step = float(np.median(-np.diff(apart_N)))
-    return step > 0 and float(apart_N.min()) < reach + step
+    step = float(np.nanmedian(step_N))
+    return step > 3 * noise_px(other.track) and float(np.nanmin(apart_N)) < reach + step
 
 
 def _of(observation: Observation, path: Path, joint: Joint) -> Measurement | None:

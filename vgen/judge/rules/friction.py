@@ -1,7 +1,8 @@
 """friction: a body on level ground does not speed up by itself.
 
-Formula: the largest rise of speed from an earlier to a later moment of one run on level ground, over the earlier speed;
-after a blow less what the spin of a body that rolled into it can give back (a follow shot).
+Formula: the largest rise of speed from an earlier to a later stretch of five frames (fewer in short runs) of one run on
+level ground, with no blow between them, over the earlier speed; after a blow less what the spin of a body that rolled
+into it can give back (a follow shot).
 Source: Newton's first law with Coulomb's friction (1785), which only ever slows; rolling after impact, Coriolis 1835.
 Strength: gain as a share of the speed, beyond 3 standard errors. A start from rest is `motion_without_cause`, a sudden
 gain `energy`.
@@ -82,8 +83,9 @@ def _from_spin(observation: Observation, path: Path, run: list[Segment]) -> floa
 def _of(observation: Observation, path: Path, run: list[Segment]) -> Measurement | None:
     """From the way it makes in windows of some frames: ends of short fitted pieces say little of a speed."""
     frames_N = np.concatenate([segment.frames_N for segment in run]).astype(int)
-    window = min(_WINDOW, len(frames_N) // 2)
-    starts = [frame for frame in frames_N.tolist() if frame + window in set(frames_N.tolist())]
+    window = min(_WINDOW, (len(frames_N) - 1) // 2)
+    known = set(frames_N.tolist())
+    starts = [frame for frame in sorted(known) if frame + window in known]
     xy_F2 = path.track.xy_F2
     speeds = [float(np.linalg.norm(xy_F2[frame + window] - xy_F2[frame])) / window for frame in starts]
     if not speeds:
@@ -95,7 +97,8 @@ def _of(observation: Observation, path: Path, run: list[Segment]) -> Measurement
     best: tuple[float, float] | None = None
     for late, (end, fast) in enumerate(zip(starts, speeds, strict=True)):
         for start, speed in zip(starts[:late], speeds[:late], strict=True):
-            if speed < slow or end < start + window or any(start <= blow <= end + window for blow in blows):
+            # Windows that share a frame err together, and a blow between two of them is no matter of friction.
+            if speed < slow or end <= start + window or any(start <= blow <= end + window for blow in blows):
                 continue
             gain = (fast - max(speed, min(spin, fast))) / speed
             sigma = float(np.sqrt(2)) * error / speed

@@ -14,7 +14,7 @@ import numpy as np
 
 from vgen.judge.observation import Event, Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.segments import bodies
+from vgen.judge.rules.lives import bodies
 
 __all__ = ["RULE"]
 

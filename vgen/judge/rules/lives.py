@@ -184,9 +184,9 @@ def passages(observation: Observation) -> list[Passage]:
     through: list[Passage] = []
     entered: list[Passage] = []
     emerged: list[Passage] = []
-    parted = {id for event in observation.events if event.kind in ("split", "merge") for id in event.tracks}
-    for track in bodies(observation):
-        if track.id in parted:
+    joined = {id for event in observation.events if event.kind == "merge" for id in event.tracks}
+    for track in unbroken(observation):
+        if track.id in joined:
             continue
         for gone in absences(observation, track):
             if gone.cause != "hidden":
@@ -266,24 +266,40 @@ def in_touch(observation: Observation, track: Track, frame: int) -> bool:
 
 @lru_cache(maxsize=4)
 def broken(observation: Observation) -> frozenset[int]:
-    """Ids of what broke and of its pieces, which come and go as one hides another: `irreversibility` alone judges them.
+    """Ids of what broke and of its pieces, which come and go as one hides another.
 
-    Pieces look like the whole, are smaller, and show after it broke.
+    Pieces look like the whole, are smaller, and show first after it broke, beside it or another piece.
     """
     splits = [event for event in observation.events if event.kind == "split"]
     ids = {track for event in splits for track in event.tracks}
     things = {track.id: track for track in bodies(observation)}
     for event in splits:
         whole = things.get(event.tracks[0])
-        if whole is not None:
-            ids |= {
-                track.id
-                for track in things.values()
-                if int(np.argmax(track.sight_F <= Sight.PARTLY)) >= event.frame - 1
-                and track.diameter_px < PIECE_D * whole.diameter_px
-                and np.linalg.norm(mean_lab(track) - mean_lab(whole)) < SAME_LAB
-            }
+        if whole is None:
+            continue
+        parts = [things[id] for id in event.tracks if id in things]
+        for track in sorted(things.values(), key=_begins):
+            if track.id not in ids and _begins(track) >= event.frame - 1 and _is_piece(track, whole, parts):
+                ids.add(track.id)
+                parts.append(track)
     return frozenset(ids)
+
+
+def _begins(track: Track) -> int:
+    return int(np.argmax(track.sight_F <= Sight.PARTLY))
+
+
+def _is_piece(track: Track, whole: Track, parts: list[Track]) -> bool:
+    """Whether something looks like a part of the whole and comes from where a part is, or was last seen."""
+    alike = float(np.linalg.norm(mean_lab(track) - mean_lab(whole))) < SAME_LAB
+    if not alike or track.diameter_px > PIECE_D * whole.diameter_px:
+        return False
+    begins = _begins(track)
+    for part in parts:
+        seen = np.flatnonzero(np.isfinite(part.xy_F2[: begins + 1]).all(1))
+        if len(seen) and np.linalg.norm(part.xy_F2[seen[-1]] - track.xy_F2[begins]) < whole.diameter_px:
+            return True
+    return False
 
 
 def unbroken(observation: Observation) -> tuple[Track, ...]:
@@ -291,9 +307,9 @@ def unbroken(observation: Observation) -> tuple[Track, ...]:
     return tuple(track for track in bodies(observation) if track.id not in broken(observation))
 
 
-def merged_near(observation: Observation, track: Track, frame: int, kind: Literal["merge", "split"]) -> bool:
-    """Whether it ran into another thing (or came out of one) within two frames of `frame`."""
+def merged_near(observation: Observation, track: Track, frame: int) -> bool:
+    """Whether it ran into another thing within two frames of `frame`."""
     return any(
-        event.kind == kind and track.id in event.tracks and abs(event.frame - frame) <= 2
+        event.kind == "merge" and track.id in event.tracks and abs(event.frame - frame) <= 2
         for event in observation.events
     )

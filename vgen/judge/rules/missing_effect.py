@@ -4,7 +4,8 @@ Formula: share = m_B |dv_B| / (m_A |dv_A|), the struck body's answer over the on
 velocity demands (action equals reaction); masses as areas.
 Source: Newton's third law (Principia, 1687, Lex III).
 Strength: 1 - share beyond 2 standard errors, 0..1. A share above 1, or a wrong direction, is `momentum`.
-Abstains where no two bodies meet, or the striker's change is not told from noise.
+Abstains where no two bodies meet, where one then lies within the other, which is `solidity`, or where the striker's
+change is not told from noise.
 """
 
 import numpy as np
@@ -19,16 +20,17 @@ _SOON, _WITHIN = 10, 0.85  # frames, and the share of the distance at which they
 
 
 def measure(observation: Observation) -> Measured:
-    met = [meeting for meeting in meetings(observation) if meeting.alone and not meeting.pressed]
+    alone = (meeting for meeting in meetings(observation) if meeting.alone and not meeting.pressed)
+    met = [meeting for meeting in alone if not _go_through(observation, meeting)]
     if not met:
-        return Abstention(status="not_applicable", reason="no two bodies meet")
-    found = tuple(m for meeting in met if not _go_through(observation, meeting) and (m := _of(meeting)) is not None)
+        return Abstention(status="not_applicable", reason="no two bodies meet and stay outside each other")
+    found = tuple(m for meeting in met if (m := _of(meeting)) is not None)
     return found or Abstention(status="undecidable", reason="the change of velocity at the impact drowns in noise")
 
 
 def _go_through(observation: Observation, meeting: Meeting) -> bool:
     """Whether one soon lies within the other: then no blow is missing, but `solidity`."""
-    soon = slice(round(meeting.frame), round(meeting.frame) + _SOON)
+    soon = slice(round(meeting.frame) + 2, round(meeting.frame) + _SOON)
     one, other = meeting.one.path, meeting.other.path
     apart_N = np.linalg.norm(one.track.xy_F2[soon] - other.track.xy_F2[soon], axis=1)
     return bool(np.nanmin(apart_N, initial=np.inf) < _WITHIN * reach_px(observation, one, other))

@@ -4,7 +4,7 @@ Formula: way = distance between the resting place and the farthest place that th
 it, in its diameters; 0 for a body that stays, or that something comes to, or that loses its support and falls.
 Source: Newton's first law (Principia, 1687, Lex I).
 Strength: diameters of way beyond 3 standard errors. A pusher that comes late is `effect_before_cause` or `event_order`.
-Abstains where no body rests.
+Images in a mirror that are at odds with their things are for `mirror`. Abstains where no body rests.
 """
 
 import numpy as np

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from vgen.judge.observation import EventKind, Floats, Observation, Sight, Track
 from vgen.judge.rules.fits import Fit, polynomial, split
-from vgen.judge.rules.lives import unbroken
+from vgen.judge.rules.lives import bodies, unbroken
 
-__all__ = ["DOWN", "Joint", "Path", "Segment", "bodies", "gravity", "level_px", "noise_px", "paths", "usable"]
+__all__ = ["DOWN", "Joint", "Path", "Segment", "gravity", "level_px", "noise_px", "paths", "usable"]
 
 DOWN = np.array([0.0, 1.0])
 
@@ -25,7 +25,7 @@ Ground = Literal["air", "ground", "unknown"]
 Passage = Literal["bend", "kick", "jump", "unclear"]
 Cause = Literal["contact", "surface", "body", "border", "hidden", "event"]
 
-_MET: tuple[EventKind, ...] = ("contact", "separation", "bounce", "merge", "split")
+_MET: tuple[EventKind, ...] = ("contact", "separation", "bounce", "merge")
 _GOOD_SAMPLES = 4  # of a segment whose velocity can be told
 _LONGEST_PASSAGE = 4.5  # frames between two segments; beyond it nobody knows what happened between
 _NEAR_FRAMES = 2.0  # an explanation this far from a joint still explains it
@@ -171,10 +171,6 @@ class Path:
     def good(self) -> list[Segment]:
         """The segments that are long enough to tell a velocity."""
         return [segment for segment in self.segments if len(segment.frames_N) >= _GOOD_SAMPLES]
-
-
-def bodies(obs: Observation) -> tuple[Track, ...]:
-    return tuple(track for track in obs.tracks if track.kind == "body")
 
 
 def noise_px(track: Track) -> float:

@@ -1,9 +1,9 @@
 """shadow_follows: a shadow goes where its thing goes, at the same time.
 
 Formula: under a distant light a thing at (x, y) throws its shadow to x + a + b y; a and b by least absolute deviations
-over all frames in which it moves and that show it and a shadow wholly, of several shadows the one nearest to where it
-should be; the largest median of what is left over in five frames running, over the diameter. A shadow belongs to the
-thing that it stays nearest to, and one farther off than a diameter, beside other things, to none.
+over all frames in which it moves and that show it wholly and most of a shadow, of several shadows the one nearest to
+where it should be; the largest median of what is left over in five frames running, over the diameter. A shadow belongs
+to the thing that it stays nearest to, and one farther off than a diameter, beside other things, to none.
 Source: geometry of cast shadows (Kersten, Mamassian and Knill 1997); PhyGround, arXiv:2605.10806, law shadow.
 Strength: diameters of the thing, .08 and three standard errors taken off.
 Abstains where no shadow is seen of its own, where no thing with one moves by a diameter, or where noise hides half of
@@ -26,7 +26,7 @@ RUN = 5  # frames
 FLOOR_D = 0.08
 CLEAR = 0.5  # diameters
 MOST = 0.6  # of its usual area
-OWN_D = 1.0  # diameters: beside other things, one farther off belongs to one of them
+OWN_D = 1.0  # diameters: beside other things, one farther off is nobody's
 
 
 def measure(observation: Observation) -> Measured:

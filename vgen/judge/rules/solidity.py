@@ -3,8 +3,8 @@
 Formula: for two things that meet and part again, R the distance of their centres at which they touch, d_b(t) and d_a(t)
 the distances that their motions before and after foretell, t* the frame at which both agree: depth = R - d_b(t*), which
 is 0 for what turns round at the touch. Where they are not seen to part, t* is when one of them is kicked. For the
-ground: how far below the surface that was under it a thing comes, .6 of the way sideways allowed for slopes. Both over
-the diameter of the smaller thing.
+ground: how far below the surface that was under it a thing comes, by its outline or by its centre and its usual height,
+whichever is less, .6 of the way sideways allowed for slopes. Both over the diameter of the smaller thing.
 Source: solidity (Spelke et al. 1992; IntPhys2, arXiv:2506.09849, condition solidity).
 Strength: diameters of the smaller thing, a tenth and three standard errors taken off. Things that cross and both keep
 their velocities pass at different depths.

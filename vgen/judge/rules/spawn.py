@@ -1,17 +1,17 @@
 """spawn: a thing does not begin to exist in full view.
 
 Formula: m = frames of the shot before it first shows though nothing hid it and no border is near, n = frames that show
-it from then on, N = frames of the shot; strength = sqrt((min(n, 3 m) - 2) / N), less for things below 3 % of the
+it from then on, N = frames of the shot; strength = sqrt((min(n, 3 (m - 3)) - 2) / N), less for things below 3 % of the
 diagonal.
 Source: object permanence (IntPhys, Riochet et al. 2018, arXiv:1803.07616, block O1).
 Strength: square root of a share of the shot, 0..1. A thing that carries on a lost one is `teleport`; one that comes out
-of hiding is `count`; one that parts from another is left out.
-Abstains where nothing shows.
+of hiding is `count`; what broke, and its pieces, are left out.
+Abstains where nothing shows that is whole.
 """
 
 from vgen.judge.observation import Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.lives import absences, certainty, in_touch, merged_near, successions, unbroken
+from vgen.judge.rules.lives import absences, certainty, in_touch, successions, unbroken
 
 __all__ = ["RULE"]
 
@@ -19,7 +19,7 @@ __all__ = ["RULE"]
 def measure(observation: Observation) -> Measured:
     carries_on = {new.id for _, new in successions(observation)}
     found = tuple(_of(observation, track, track.id in carries_on) for track in unbroken(observation))
-    return found or Abstention(status="not_applicable", reason="no thing to be seen")
+    return found or Abstention(status="not_applicable", reason="no whole thing to be seen")
 
 
 def _of(observation: Observation, track: Track, carries_on: bool) -> Measurement:
@@ -28,7 +28,7 @@ def _of(observation: Observation, track: Track, carries_on: bool) -> Measurement
     for gone in absences(observation, track):
         if gone.cause != "lost" or gone.before is not None or gone.after is None or carries_on:
             continue
-        if merged_near(observation, track, gone.after, "split") or in_touch(observation, track, gone.after):
+        if in_touch(observation, track, gone.after):
             continue
         shown = int((track.sight_F[gone.after : past] <= Sight.PARTLY).sum())
         start, missing = gone.after, gone.end - gone.start

@@ -1,8 +1,9 @@
 """speed_jerk: on its ground a thing does not change its speed all at once, and nothing halts in mid-air or mid-way.
 
-Formula: at every joint of two smooth stretches on the ground with nothing near to push it, the change of the velocity
-along its way over the larger of the speed before and half the speed after; and for a thing that stands exactly still
-for some frames and then goes on as before, 1 (all of its speed, twice).
+Formula: at every joint of two smooth stretches on the ground with nothing near to push it, or of a flight and a rest in
+mid-air, the change of the velocity along its way over the larger of the speed before and half the speed after, but for
+a stop that was due within four frames; and for a thing that stands exactly still for some frames and then goes on as
+before, 1 (all of its speed, twice).
 Source: Newton's first law; friction changes a velocity steadily (Coulomb).
 Strength: shares of the speed, three standard errors taken off. In the air only what comes to rest counts, a change of
 direction there is `midair_turn`, one from rest `motion_without_cause`.
@@ -20,7 +21,7 @@ from vgen.judge.rules.segments import Joint, Path, noise_px, paths, usable
 
 __all__ = ["RULE"]
 
-KNOCKS = ("contact", "bounce", "separation", "merge", "split")
+KNOCKS = ("contact", "bounce", "separation", "merge")
 HALT_FRAMES = 6  # a longer stop is a rest
 ALIKE = 0.3  # share by which the speeds before and after a halt may differ
 COMPANY_FRAMES, COMPANY_D = 5, 1.0  # another body this near within these frames
@@ -75,7 +76,7 @@ def _company(observation: Observation, track: Track, frame: float) -> bool:
 
 
 def _kick(joint: Joint, diameter_px: float) -> tuple[float, float, float, int, int]:
-    """Strength, value, standard error and frames of a change of speed on the ground; zeros where it has a cause."""
+    """Strength, value, standard error and frames of a change of speed at once; zeros where it has a cause."""
     nothing = (0.0, 0.0, 0.0, *joint.frames)
     v_x, v_y = np.abs(joint.v_before_2)
     grounded = v_y <= v_x and joint.before.ground == joint.after.ground == "ground"
@@ -86,7 +87,7 @@ def _kick(joint: Joint, diameter_px: float) -> tuple[float, float, float, int, i
     speed = max(speed_in, speed_out / 2)
     if joint.passage == "bend" or speed_in < max(0.15 * speed_out, 3 * joint.kick_sigma):
         return nothing
-    slows = float(np.linalg.norm(joint.before.fit.at(joint.frame, 2)))
+    slows = -float(joint.before.fit.at(joint.frame, 2) @ joint.v_before_2) / speed_in
     if speed_out < 3 * joint.kick_sigma and speed_in < RUN_OUT_FRAMES * slows:  # it was about to stop
         return nothing
     value = float(abs(joint.kick_2 @ joint.v_before_2)) / speed_in / speed

@@ -24,7 +24,7 @@ __all__ = ["RULE"]
 _FEWEST = 4  # frames of a stretch
 _LONG = 8  # frames of a flight
 _SLOWEST = 0.02  # radians per frame: slower things do not turn
-_JUMP, _JUMPS = 0.3, 0.1  # radians off the usual step, and the share of steps, from which on it was not followed
+_JUMP, _JUMPS = 0.3, 0.1  # radians off the usual step, and the share of steps, above which it was not followed
 _BEND = 0.1  # of the mean radius: a form that changes by more
 _FINEST = 0.01  # radians: no angle is measured better
 
@@ -40,7 +40,7 @@ def measure(observation: Observation) -> Measured:
     if not flights:
         return Abstention(status="not_applicable", reason="nothing is seen to turn in free flight")
     found = [m for path, (frames_N, angle_N) in flights for m in _of(path, frames_N, angle_N)]
-    return tuple(found) or Abstention(status="undecidable", reason="a change of half the rate would drown in noise")
+    return tuple(found) or Abstention(status="undecidable", reason="its turning cannot be followed well enough")
 
 
 def _angles(path: Path, first: int, last: int) -> tuple[Floats, Floats] | None:
@@ -48,13 +48,11 @@ def _angles(path: Path, first: int, last: int) -> tuple[Floats, Floats] | None:
     track = path.track
     frames_N = np.flatnonzero(track.seen_F & np.isfinite(track.angle_F))
     frames_N = frames_N[(frames_N >= first) & (frames_N <= last)]
-    if len(frames_N) < _LONG or _bends(track, frames_N):
+    if len(frames_N) < _LONG:
         return None
     angle_N = track.angle_F[frames_N]
-    step_N = np.diff(angle_N) / np.diff(frames_N)
-    usual = float(np.median(step_N))
-    followed = float((np.abs(step_N - usual) > _JUMP).mean()) <= _JUMPS
-    return (frames_N.astype(float), angle_N) if followed and abs(usual) >= _SLOWEST else None
+    turned = abs(float(np.median(np.diff(angle_N) / np.diff(frames_N))))
+    return (frames_N.astype(float), angle_N) if turned >= _SLOWEST else None
 
 
 def _bends(track: Track, frames_N: npt.NDArray[np.int_]) -> bool:
@@ -66,7 +64,17 @@ def _bends(track: Track, frames_N: npt.NDArray[np.int_]) -> bool:
     return gap - 3 * sigma > _BEND
 
 
+def _is_followed(frames_N: Floats, angle_N: Floats) -> bool:
+    """Whether its turning goes on from frame to frame: steps that stand out from those around them are mistakes."""
+    from scipy.ndimage import median_filter
+
+    step_N = np.diff(angle_N) / np.diff(frames_N)
+    return float((np.abs(step_N - median_filter(step_N, 5, mode="nearest")) > _JUMP).mean()) <= _JUMPS
+
+
 def _of(path: Path, frames_N: Floats, angle_N: Floats) -> list[Measurement]:
+    if not _is_followed(frames_N, angle_N) or _bends(path.track, frames_N.astype(int)):
+        return []
     sigma = max(float(np.median(np.abs(np.diff(angle_N, 2)))) / (0.6745 * np.sqrt(6)), _FINEST)
     bounds = split(frames_N, angle_N[:, None], sigma, degree=1)
     fits = [

@@ -1,11 +1,11 @@
 """vanish: a thing in full view does not cease to exist.
 
 Formula: m = frames in which it is missing though nothing hides it and no border is near, n = frames that showed it
-before, N = frames of the shot; strength = sqrt((min(m, 3 n) - 2) / N), less for things below 3 % of the diagonal.
+before, N = frames of the shot; strength = sqrt((min(m, 3 (n - 3)) - 2) / N), less for things below 3 % of the diagonal.
 Source: object permanence (Baillargeon 1987; IntPhys, Riochet et al. 2018, arXiv:1803.07616, block O1).
 Strength: square root of a share of the shot, 0..1. A thing that is lost and at once found again elsewhere is
-`teleport`; one that something hid is `count`; one that ran into another is left out.
-Abstains where nothing shows.
+`teleport`; one that something hid is `count`; one that ran into another is left out, and so is what broke, with its
+pieces. Abstains where nothing shows that is whole.
 """
 
 from vgen.judge.observation import Observation, Sight, Track
@@ -18,7 +18,7 @@ __all__ = ["RULE"]
 def measure(observation: Observation) -> Measured:
     carried_on = {old.id for old, _ in successions(observation)}
     found = tuple(_of(observation, track, track.id in carried_on) for track in unbroken(observation))
-    return found or Abstention(status="not_applicable", reason="no thing to be seen")
+    return found or Abstention(status="not_applicable", reason="no whole thing to be seen")
 
 
 def _of(observation: Observation, track: Track, carried_on: bool) -> Measurement:
@@ -28,7 +28,7 @@ def _of(observation: Observation, track: Track, carried_on: bool) -> Measurement
     for gone in absences(observation, track):
         if gone.cause != "lost" or gone.before is None or (carried_on and gone.after is None):
             continue
-        if merged_near(observation, track, gone.start, "merge") or in_touch(observation, track, gone.before):
+        if merged_near(observation, track, gone.start) or in_touch(observation, track, gone.before):
             continue
         missing = gone.end - gone.start
         strength = certainty(observation, track, missing, int(showed_F[first : gone.start].sum()))
