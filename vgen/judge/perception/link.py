@@ -148,12 +148,7 @@ def _is_cut(whole: Blob, last: Blob, way: Floats, diameter: float) -> bool:
     if length < CUT_LAG * diameter:
         return False
     lag = float((whole.xy + way - last.xy) @ way) / length
-    left_xy = np.array(
-        [
-            np.count_nonzero((last.share_YX > 0.5).any(axis)) / np.count_nonzero((whole.share_YX > 0.5).any(axis))
-            for axis in (0, 1)
-        ]
-    )
+    left_xy = np.array(_sides(last)) / _sides(whole)
     short = int(left_xy.argmin())
     from_side = left_xy[short] < CUT_SHORT * left_xy[1 - short] and abs(way[short]) > CUT_LAG * diameter
     return bool(lag > CUT_LAG * diameter or from_side)
@@ -307,8 +302,11 @@ def _shown(trail: Trail, frame: int, blob: Blob, boxes: list[Box]) -> Sight:
     """Wholly or partly: cut by the border, by what it touches, or by what hides it elsewhere."""
     if blob.at_border:
         return Sight.PARTLY
-    around = [trail.blobs[near].area for near in range(frame - 8, frame + 9) if near in trail.blobs]
+    near = [trail.blobs[other] for other in range(frame - 8, frame + 9) if other in trail.blobs]
+    around = [other.area for other in near]
     if frame in trail.shared and blob.area < WHOLE * float(np.quantile(around, 0.75)):
+        return Sight.PARTLY
+    if blob.area < CUT_AREA * float(np.quantile(around, 0.75)) and _lacks_a_part(blob, near):
         return Sight.PARTLY
     height, width = blob.share_YX.shape
     beside = any(
@@ -317,3 +315,19 @@ def _shown(trail: Trail, frame: int, blob: Blob, boxes: list[Box]) -> Sight:
     )
     whole = float(np.quantile([other.area for other in trail.blobs.values()], 0.75))
     return Sight.PARTLY if beside and blob.area < WHOLE * whole else Sight.SEEN
+
+
+def _lacks_a_part(blob: Blob, near: list[Blob]) -> bool:
+    """Whether a blob is short on one side only, or fills less of its box, than the larger ones near it in time."""
+    usual = sorted(near, key=lambda other: -other.area)[: max(1, len(near) // 2)]
+    sides_N2 = np.array([_sides(other) for other in usual])
+    left_2 = np.array(_sides(blob)) / np.median(sides_N2, axis=0)
+    fill = blob.area / np.prod(_sides(blob))
+    usual_fill = float(np.median([other.area / np.prod(sides) for other, sides in zip(usual, sides_N2, strict=True)]))
+    return bool(left_2.min() < CUT_SHORT * left_2.max() or fill < CUT_SHORT * usual_fill)
+
+
+def _sides(blob: Blob) -> tuple[int, int]:
+    """Columns and rows that it reaches over."""
+    mask = blob.share_YX > 0.5
+    return max(int(mask.any(0).sum()), 1), max(int(mask.any(1).sum()), 1)

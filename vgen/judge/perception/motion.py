@@ -15,7 +15,7 @@ from vgen.judge.observation import Floats
 __all__ = ["MIN_SIGMA_PX", "Piece", "fit_pieces", "kink", "scatter"]
 
 PRICE = 9.0  # of a further piece, in squared standard errors per free parameter
-MIN_SIGMA_PX = 0.1  # of working pixels: what the segmentation of a perfect clip leaves
+MIN_SIGMA_PX = 0.05  # of working pixels: what the segmentation of a perfect clip leaves
 MOVES_PX, MOVING_FRAMES = 1.0, 9  # in three frames; and how many of those make enough
 THIRD = np.sqrt(20.0)  # of independent errors of one unit: deviation of their third differences
 KINK_REACH = 5  # frames on either side of a kink that are looked at
