@@ -123,3 +123,44 @@ def test_what_was_about_to_stop_does_not_stop_at_once() -> None:
     halted_F2 = path_F2.copy()
     halted_F2[12:] = halted_F2[12]
     assert strength(RULES["speed_jerk"], seen(body(halted_F2))) > 0.5
+
+
+def test_what_is_frozen_breaks_a_law_on_the_ground_in_the_air_and_on_a_string() -> None:
+    for law, path_F2 in (
+        ("speed_jerk", rolling(3.0)),
+        ("speed_jerk", world.uniform(FRAMES, (60, 120), (3.0, 2.0))),
+        ("pendulum", world.swing(120, length=60.0)),
+    ):
+        frozen_F2 = path_F2.copy()
+        halt = round(0.62 * len(path_F2))
+        frozen_F2[halt:] = frozen_F2[halt]
+        floor = FLOOR_Y if law == "speed_jerk" else None
+        assert strength(RULES[law], seen(body(frozen_F2, floor=floor))) > 0.3, law
+        assert strength(RULES[law], seen(body(path_F2, floor=floor))) == 0, law
+
+
+def test_a_body_at_rest_beside_another_did_not_push_it() -> None:
+    """It starts ten frames before the pusher comes, whatever lies next to it."""
+    start = 18
+    t = np.arange(FRAMES)
+    pusher = body(world.uniform(FRAMES, (60, STANDS), (5.0, 0)))
+    pushed_x = 60 + 5.0 * (start + 10) + DIAMETER
+    pushed = body(np.stack([pushed_x + 6.0 * np.maximum(t - start, 0), np.full(FRAMES, STANDS)], -1), id=1)
+    for seed in range(6):
+        rests = body(world.uniform(FRAMES, (pushed_x - DIAMETER - 0.5, STANDS - DIAMETER), (0, 0)), id=2, seed=seed)
+        assert strength(RULES["effect_before_cause"], seen(pusher, pushed, rests)) > 5
+
+
+def test_a_body_that_shows_for_three_frames_stops_no_rule() -> None:
+    brief = lost(body(rolling(0.0, 500.0), id=1), np.arange(FRAMES) >= 3)
+    starts_F2 = world.uniform(FRAMES, (60, STANDS), (0, 0))
+    starts_F2[20:, 0] += 4.0 * np.arange(FRAMES - 20)
+    for law in ("effect_before_cause", "event_order", "motion_without_cause"):
+        RULES[law].measure(seen(body(starts_F2), brief))
+
+
+def test_short_runs_tell_their_friction_too() -> None:
+    for frames in (8, 10):
+        t = np.arange(frames, dtype=float)
+        path_F2 = np.stack([60 + 2 * t + 0.3 * t**2, np.full(frames, STANDS)], -1)
+        assert strength(RULES["friction"], seen(body(path_F2))) > 0.2, frames

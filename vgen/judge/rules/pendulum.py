@@ -1,10 +1,11 @@
 """pendulum: what swings keeps its length and its time of swing, and never swings wider.
 
 Formula: the angle about the centre of the circle it moves on, phi = A sin(w (t - t0)) fitted to each half swing alone;
-gain = A_k / min(A_1..k-1) - 1; rate = |ln(w_k' / w_1')| with w' = w (1 + A^2 / 16), the rate of small swings;
-length = |ln(R_k / R_1)|.
-Source: isochronism (Galilei 1602; Huygens, Horologium oscillatorium, 1673); first term of the period's series in A.
-Strength: the largest of the three, beyond 3 standard errors, a share.
+gain = A_k / min(A_1..k-1) - 1; rate = |ln(w_k' / w_1')| with w' = w (1 + A^2 / 16), the rate of small swings; length =
+|ln(R_k / R_1)|.
+Source: isochronism (Galilei 1602; Huygens, Horologium oscillatorium, 1673); first term of the period's series in A. For
+one that comes to rest at once with nothing near, the share of its top speed that it loses there, less a fifth.
+Strength: the largest of the four, beyond 3 standard errors, a share.
 Abstains where nothing swings, or where fewer than two half swings are seen.
 """
 
@@ -20,6 +21,7 @@ from vgen.judge.rules.segments import Path, paths, usable
 __all__ = ["RULE"]
 
 _FEWEST = 5  # frames of a half swing
+_SLOW = 0.2  # share of its top speed that it has lost before it is seen to rest
 _MODEL = 0.01  # share: the sine is not exact
 
 
@@ -40,7 +42,7 @@ def measure(observation: Observation) -> Measured:
     swinging = [path for path in paths(observation) if path.swings]
     if not swinging:
         return Abstention(status="not_applicable", reason="nothing swings")
-    found = [m for path in swinging for m in _of(path, _halves(observation, path))]
+    found = [m for path in swinging for m in (*_of(path, _halves(observation, path)), *_stops(path))]
     return tuple(found) or Abstention(status="undecidable", reason="fewer than two half swings are seen")
 
 
@@ -70,6 +72,31 @@ def _of(path: Path, halves: list[_Half]) -> list[Measurement]:
                 expected=min(value, 0.0),
                 sigma=sigma,
                 text=f"the pendulum {path.track.id} changes its {name} by {value:.0%} by frame {half.frames[1]}",
+            )
+        )
+    return found
+
+
+def _stops(path: Path) -> list[Measurement]:
+    """Where it comes to rest at once, with nothing near: the share of its top speed that it loses there."""
+    speeds = [float(np.linalg.norm(s.velocity(time))) for s in path.good for time in (s.first, s.last)]
+    stops = [
+        j for j in path.joints if j.after.resting(path.track.diameter_px) and j.passage != "unclear" and not j.causes
+    ]
+    found = []
+    for joint in stops:
+        speed = float(np.linalg.norm(joint.v_before_2)) / max(speeds)
+        sigma = joint.kick_sigma / max(speeds)
+        found.append(
+            Measurement(
+                strength=max(0.0, speed - _SLOW - 3 * sigma),
+                frames=joint.frames,
+                objects=(path.track.id,),
+                quantity="share of its top speed at which a pendulum stops at once",
+                value=speed,
+                expected=0.0,
+                sigma=sigma,
+                text=f"the pendulum {path.track.id} stops at once at frame {joint.frame:.0f}",
             )
         )
     return found
@@ -159,6 +186,6 @@ def _fit(frames_N: Floats, phi_N: Floats, radius_N: Floats, sigma: float) -> _Ha
 RULE = Rule(
     name="pendulum",
     group="mechanics",
-    statement="A pendulum keeps its length and its time of swing, and never swings wider.",
+    statement="A pendulum keeps its length and its time of swing, never swings wider, and never halts at once.",
     measure=measure,
 )

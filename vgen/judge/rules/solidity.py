@@ -7,8 +7,8 @@ ground: how far below the surface that was under it a thing comes, by its outlin
 whichever is less, .6 of the way sideways allowed for slopes. Both over the diameter of the smaller thing.
 Source: solidity (Spelke et al. 1992; IntPhys2, arXiv:2506.09849, condition solidity).
 Strength: diameters of the smaller thing, a tenth and three standard errors taken off. Things that cross and both keep
-their velocities pass at different depths.
-Abstains where nothing meets anything, or where noise hides a quarter of a diameter.
+their velocities pass at different depths. Tops of what a thing passes behind are no ground of it. Abstains where
+nothing meets anything, or where noise hides a quarter of a diameter.
 """
 
 import numpy as np
@@ -162,7 +162,9 @@ def _reach(observation: Observation, one: Track, other: Track) -> float:
 def _in_ground(observation: Observation, track: Track) -> Measurement | None:
     """How far it sinks below the surface that was known to lie under it; None where it never comes down to one."""
     low_F = track.box_F4[:, 3]
-    known = np.flatnonzero(track.seen_F & np.isfinite(track.surface_px_F) & np.isfinite(low_F))
+    known = np.flatnonzero(
+        track.seen_F & np.isfinite(track.surface_px_F) & np.isfinite(low_F) & ~_over(observation, track)
+    )
     if len(known) < 2:
         return None
     fall = float(np.nanmax(np.abs(np.diff(low_F)), initial=0.0))
@@ -199,6 +201,17 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
         if strength
         else f"thing {track.id} comes down to its ground and stays above it",
     )
+
+
+def _over(observation: Observation, track: Track) -> npt.NDArray[np.bool_]:
+    """Frames [F] in which the surface below it is the top of something that it passes behind."""
+    level_F = track.box_F4[:, 3] + track.surface_px_F
+    near = 0.25 * track.diameter_px
+    over_F = np.zeros(len(level_F), bool)
+    for left, top, right, _ in observation.occluders:
+        beside_F = (track.xy_F2[:, 0] > left - 4 * near) & (track.xy_F2[:, 0] < right + 4 * near)
+        over_F |= beside_F & (np.abs(level_F - top) < near)
+    return over_F
 
 
 def _depth(track: Track, known: npt.NDArray[np.int_], level_N: Floats, frame: int, bottom: float) -> float:

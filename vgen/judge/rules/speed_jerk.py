@@ -25,6 +25,7 @@ KNOCKS = ("contact", "bounce", "separation", "merge")
 HALT_FRAMES = 6  # a longer stop is a rest
 ALIKE = 0.3  # share by which the speeds before and after a halt may differ
 COMPANY_FRAMES, COMPANY_D = 5, 1.0  # another body this near within these frames
+LEAP_D = 0.1  # diameters: a farther one is `teleport`
 RUN_OUT_FRAMES = 4.0  # before it would have stopped by itself, a stop is none at once
 LEAST = 3  # frames of motion on either side of a halt
 
@@ -81,7 +82,10 @@ def _kick(joint: Joint, diameter_px: float) -> tuple[float, float, float, int, i
     v_x, v_y = np.abs(joint.v_before_2)
     grounded = v_y <= v_x and joint.before.ground == joint.after.ground == "ground"
     halts = joint.before.ground == joint.after.ground == "air" and joint.after.resting(diameter_px)
-    if joint.passage not in ("kick", "bend") or not (grounded or halts) or joint.causes - {"surface"}:
+    in_place = joint.passage == "jump" and joint.jump_px < LEAP_D * diameter_px  # noise of the place, no leap
+    if joint.passage == "unclear" or (joint.passage == "jump" and not in_place):
+        return nothing
+    if not (grounded or halts) or joint.causes - {"surface"}:
         return nothing
     speed_in, speed_out = (float(np.linalg.norm(v)) for v in (joint.v_before_2, joint.v_after_2))
     speed = max(speed_in, speed_out / 2)
