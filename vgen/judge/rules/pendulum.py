@@ -1,4 +1,4 @@
-"""pendulum: what swings keeps its length and its time of swing, and never swings wider.
+"""pendulum: what swings keeps its length and its time of swing, never swings wider, and never halts at once.
 
 Formula: the angle about the centre of the circle it moves on, phi = A sin(w (t - t0)) fitted to each half swing alone;
 gain = A_k / min(A_1..k-1) - 1; rate = |ln(w_k' / w_1')| with w' = w (1 + A^2 / 16), the rate of small swings; length =
