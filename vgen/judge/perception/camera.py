@@ -244,7 +244,8 @@ def _refined(
         sigma = 1.4826 * np.median(np.abs(off / steep)) + 0.05  # in pixels
         weight = np.clip(1 - (off / steep / (TUKEY * sigma)) ** 2, 0, 1) ** 2 / steep
         normal = (jacobian * weight[:, None]).T @ jacobian
-        normal += np.eye(len(normal)) * 1e-3 * np.trace(normal) / len(normal)  # where edges leave a direction open
+        # Where edges leave a direction open, and where no point agrees at all.
+        normal += np.eye(len(normal)) * (1e-3 * np.trace(normal) / len(normal) + 1e-9)
         change = np.linalg.solve(normal, -(jacobian * weight[:, None]).T @ off)
         move = _as_matrix(change)
         frame = np.array([[spread, 0, centre[0]], [0, spread, centre[1]], [0, 0, 1.0]])

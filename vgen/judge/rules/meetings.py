@@ -4,6 +4,7 @@ A meeting is a moment at which the free space between two bodies closes while at
 of velocity, or an event names both. Things that pass in front of each other leave both velocities alone and are none.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -89,8 +90,10 @@ class Meeting:
 
     @property
     def frames(self) -> tuple[int, int]:
+        """From the last before to the first after; about the moment alone where neither breaks its way."""
         sides = (self.one, self.other)
-        return min(s.before.last for s in sides), max(s.after.first for s in sides)
+        last, first = min(s.before.last for s in sides), max(s.after.first for s in sides)
+        return min(last, int(self.frame)), max(first, math.ceil(self.frame))
 
 
 @lru_cache(maxsize=4)

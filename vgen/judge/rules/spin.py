@@ -85,6 +85,8 @@ def _of(path: Path, frames_N: Floats, angle_N: Floats) -> list[Measurement]:
     if len(fits) == 1:
         _, first, last = fits[0]
         middle = (first + last) / 2
+        if min((frames_N <= middle).sum(), (frames_N >= middle).sum()) < _FEWEST:
+            return []
         halves = [polynomial(frames_N[s], angle_N[s, None], sigma, 1) for s in (frames_N <= middle, frames_N >= middle)]
         fits = [(halves[0], first, int(middle)), (halves[1], int(middle), last)]
     found = []
