@@ -18,7 +18,7 @@ __all__ = ["find_liquids", "share_in_vessel"]
 
 SAMPLED = 32  # frames of a shot, at most
 LEAST_SHARE = 0.4  # of the sampled frames that show the same vessel
-AREA = (0.002, 0.15)  # of the picture
+AREA = (0.01, 0.15)  # of the picture: half of a striped ball is smaller
 LEAST_WIDTH_PX = 12
 PATTERN = 16  # patches of a frame: more are bricks or tiles
 EDGE_LAB = 4.0  # change of colour between neighbours that ends a patch, at least
