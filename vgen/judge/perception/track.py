@@ -22,6 +22,7 @@ __all__ = ["Trail", "follow"]
 
 MAX_GAP = {"body": 2, "shadow": 6}  # frames without a blob after which what shows where it is expected is another
 REACH_DIAMETERS, REACH_STEPS = 0.5, 1.2  # how far off its prediction a thing may be: in sizes, and in its own steps
+CROSSING = 3  # frames in one blob with another, after which it may cross that one
 SAME_LAB = 14.0  # looks that differ by less may be the same thing's
 SAME_AREA = 1.7  # ratio of areas
 RECENT = 8  # frames that looks and size are taken from
@@ -99,6 +100,18 @@ class Trail:
             guess = guess + (step - before)
         return guess, float(np.hypot(*step))
 
+    def guesses(self, frame: int) -> list[Floats]:
+        """Where it may be: its prediction, and after a while in one blob with another where it crosses that one.
+
+        A piece tells little of its place, and what goes on behind another comes out where its way alone led.
+        """
+        alone = [number for number in sorted(self.blobs) if number < frame and number not in self.shared]
+        guesses = [self.predict(frame)[0]]
+        if len(alone) > 1 and self.last - alone[-1] >= CROSSING:
+            here, before = self.blobs[alone[-1]].xy, self.blobs[alone[-2]].xy
+            guesses.append(here + (here - before) / (alone[-1] - alone[-2]) * (frame - alone[-1]))
+        return guesses
+
 
 def _whole(trail: Trail, frame: int) -> tuple[Floats, float]:
     """Centre and area of its whole: from the frames that showed it whole, for a piece's centre lags behind."""
@@ -142,10 +155,10 @@ def _near(trails: list[Trail], live: list[int], blobs: list[Blob], frame: int) -
     cost = np.full((len(live), len(blobs)), FAR)
     for row, index in enumerate(live):
         trail = trails[index]
-        guess, _ = trail.predict(frame)
+        guesses = trail.guesses(frame)
         gate, area, lab = _gate(trail, frame), trail.area(frame), trail.lab(frame)
         for column, blob in enumerate(blobs):
-            away = float(np.hypot(*(blob.xy - guess)))
+            away = min(float(np.hypot(*(blob.xy - guess))) for guess in guesses)
             if blob.kind == trail.kind and away < gate:
                 looks = min(float(np.linalg.norm(blob.lab - lab)) / 25, 2.0)
                 cost[row, column] = away / gate + 0.5 * looks + 0.4 * abs(np.log(blob.area / area))
@@ -231,9 +244,11 @@ def _blob(
 
 def _covers(blob: Blob, trail: Trail, frame: int) -> bool:
     """Whether a blob lies where a trail should be."""
-    if blob.kind != trail.kind:
-        return False
-    guess, _ = trail.predict(frame)
+    return blob.kind == trail.kind and any(_lies_in(blob, guess, trail, frame) for guess in trail.guesses(frame))
+
+
+def _lies_in(blob: Blob, guess: Floats, trail: Trail, frame: int) -> bool:
+    """Whether a trail would lie in a blob, or near its edge, at a place."""
     column, row = (int(np.floor(value)) for value in guess - (blob.left, blob.top))
     height, width = blob.share_YX.shape
     if 0 <= row < height and 0 <= column < width and blob.share_YX[row, column] > 0.5:
@@ -248,7 +263,8 @@ def _parts(blob: Blob, claims: list[Trail], frame: int, view: View) -> list[Byte
     inner = blob.share_YX > 0.5
     costs = []
     for trail in claims:
-        guess, _ = trail.predict(frame)
+        guesses = trail.guesses(frame)
+        guess = next((guess for guess in guesses if _lies_in(blob, guess, trail, frame)), guesses[0])
         last = trail.recent(frame, 1)[-1]
         colour = np.linalg.norm(view.lab_FYX3[frame][blob.crop] - trail.lab(frame).astype(np.float32), axis=-1)
         shape = np.zeros(view.size, np.uint8)

@@ -27,6 +27,7 @@ FLOOR_D = 0.1  # diameters: outlines are no better than that
 CLEAR = 0.25  # diameters: what a breach of severity .25 does
 LEAST_HALF = 0.25  # quantile of a thing's heights below its centre: what turns has several
 STEEPEST = 0.6  # slope of a ground
+CROSSING = 0.15  # of its speed, by which what crosses another may change it
 KEPT = 0.15  # of the closing speed: a velocity that changes by less is kept
 TOUCH = 0.08  # diameters of free space from which two things are surely apart
 KICKS = ("onset", "turn", "bounce", "stop")
@@ -78,8 +79,9 @@ def _meetings(observation: Observation, one: Track, other: Track) -> list[tuple[
 
 def _met(observation: Observation, one: Track, other: Track, last: int, first: int) -> Measurement | None:
     """How deep they were within each other; None where they did not come nearer and part again, each by its motion."""
-    turn = _turn(observation, one, other, last, first) if first < observation.num_frames else None
-    turn = turn or _kick(observation, one, other, last, first)
+    if _cross(observation, one, other, last, first):
+        return None
+    turn = _turn(observation, one, other, last, first) or _kick(observation, one, other, last, first)
     first = min(first, observation.shot[1] - 1)
     if turn is None:
         return None
@@ -102,8 +104,25 @@ def _met(observation: Observation, one: Track, other: Track, last: int, first: i
     )
 
 
+def _cross(observation: Observation, one: Track, other: Track, last: int, first: int) -> bool:
+    """Whether both are known to go on as they came."""
+    ways = [(motion_near(observation, t, last, -1), motion_near(observation, t, first, +1)) for t in (one, other)]
+    kept = 0
+    for into, out in ways:
+        if into is None or out is None:
+            return False
+        time = (last + first) / 2
+        change_2 = out.at(time, 1) - into.at(time, 1)
+        sigma = float(np.hypot(into.error(time, 1), out.error(time, 1)))
+        speed = float(np.linalg.norm(into.at(time, 1)))
+        kept += bool(np.linalg.norm(change_2) < max(3 * sigma, CROSSING * speed) and speed > 3 * sigma)
+    return kept == len(ways)
+
+
 def _turn(observation: Observation, one: Track, other: Track, last: int, first: int) -> tuple[float, float] | None:
     """Distance of the centres at which approach turns into parting, in pixels, and its standard error."""
+    if first >= observation.num_frames:
+        return None
     in_fits = [motion_near(observation, track, last, -1) for track in (one, other)]
     out_fits = [motion_near(observation, track, first, +1) for track in (one, other)]
     sides = [(into, out) for into, out in zip(in_fits, out_fits, strict=True) if into is not None and out is not None]
