@@ -16,9 +16,8 @@ import numpy as np
 
 from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.lives import TOUCH_D, TOUCH_FRAMES, bodies, in_touch, successions, whole_runs
+from vgen.judge.rules.lives import TOUCH_D, TOUCH_FRAMES, bodies, in_touch, level_px, successions, whole_runs
 from vgen.judge.rules.looks import JND, SAME_LAB, Look, delta_e, look, main_colours, mean_lab
-from vgen.judge.rules.segments import level_px
 
 __all__ = ["RULE"]
 

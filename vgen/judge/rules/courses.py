@@ -11,8 +11,7 @@ import numpy.typing as npt
 from vgen.judge.observation import Event, Observation, Sight, Track
 from vgen.judge.rule import Abstention
 from vgen.judge.rules.fits import Fit, polynomial
-from vgen.judge.rules.lives import Passage
-from vgen.judge.rules.segments import level_px, noise_px
+from vgen.judge.rules.lives import Passage, level_px, noise_px
 
 __all__ = ["Crossing", "crossing", "excused", "lost_camera", "motion_near"]
 

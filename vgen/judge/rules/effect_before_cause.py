@@ -13,8 +13,9 @@ import numpy as np
 
 from vgen.judge.observation import Floats, Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
+from vgen.judge.rules.lives import noise_px
 from vgen.judge.rules.meetings import arrival, reach_px
-from vgen.judge.rules.segments import Joint, Path, noise_px, paths
+from vgen.judge.rules.segments import Joint, Path, paths
 
 __all__ = ["RULE", "first_start", "pusher_time", "starts"]
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from vgen.judge.observation import Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.mirror import at_odds
 from vgen.judge.rules.segments import Joint, Path, Segment, paths
 
 __all__ = ["RULE"]
@@ -21,11 +20,10 @@ _MANY_FRAMES = 8
 
 
 def measure(observation: Observation) -> Measured:
-    images = at_odds(observation)
     runs = [
         (path, run)
         for path in paths(observation)
-        if not path.swings and path.track.id not in images
+        if not path.swings
         for ground in ("air", "ground", "unknown")
         for run in path.runs(ground, ("bend", "kick"))
         if not all(segment.resting(path.track.diameter_px) for segment in run)

@@ -13,7 +13,6 @@ import numpy as np
 
 from vgen.judge.observation import Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.mirror import at_odds
 from vgen.judge.rules.segments import Path, Segment, paths
 
 __all__ = ["RULE"]
@@ -25,8 +24,7 @@ _SLOPE = 0.05  # way down over way along: steeper ground drives what stands on i
 
 
 def measure(observation: Observation) -> Measured:
-    images = at_odds(observation)
-    whole = [p for p in paths(observation) if not (p.swings or p.track.id in images)]
+    whole = [p for p in paths(observation) if not p.swings]
     runs = [(path, run) for path in whole for run in _level_runs(path)]
     if not runs:
         return Abstention(status="not_applicable", reason="nothing runs over level ground")

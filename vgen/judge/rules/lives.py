@@ -25,7 +25,9 @@ __all__ = [
     "broken",
     "certainty",
     "in_touch",
+    "level_px",
     "merged_near",
+    "noise_px",
     "passages",
     "runs",
     "successions",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+LOW_D = 0.15  # free space below, in diameters, that still counts as standing
 PIECE_D = 0.85  # diameters of the whole that a piece has at most
 SUCCESSION_FRAMES = 3  # a lost thing that shows again within these was never gone
 SUCCESSION_REACH = 8.0  # diameters: a thing that looks the same and comes back within them is the same
@@ -313,3 +316,19 @@ def merged_near(observation: Observation, track: Track, frame: int) -> bool:
         event.kind == "merge" and track.id in event.tracks and abs(event.frame - frame) <= 2
         for event in observation.events
     )
+
+
+def noise_px(track: Track) -> float:
+    """Standard error of one coordinate that the fits count with: the track's own, or what its samples show."""
+    scatter = 0.0
+    whole_F2 = np.where(track.seen_F[:, None], track.xy_F2, np.nan)
+    third_F2 = np.diff(whole_F2, 3, axis=0)
+    third_N = third_F2[np.isfinite(third_F2)]
+    if third_N.size >= 12:
+        scatter = float(np.median(np.abs(third_N))) / (0.6745 * np.sqrt(20))  # variance of a third difference: 20
+    return max(track.sigma_px, scatter, 0.002 * track.diameter_px)
+
+
+def level_px(track: Track) -> float:
+    """Free space below a body under which it counts as standing."""
+    return max(LOW_D * track.diameter_px, 4 * track.sigma_px)

@@ -12,7 +12,8 @@ import numpy as np
 
 from vgen.judge.observation import Floats, Observation
 from vgen.judge.rules.fits import polynomial
-from vgen.judge.rules.segments import Path, Segment, level_px, paths
+from vgen.judge.rules.lives import level_px
+from vgen.judge.rules.segments import Path, Segment, paths
 
 __all__ = ["Meeting", "Side", "arrival", "meetings", "reach_px"]
 

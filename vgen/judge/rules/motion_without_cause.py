@@ -12,7 +12,6 @@ import numpy as np
 from vgen.judge.observation import Observation
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.effect_before_cause import pusher_time, starts
-from vgen.judge.rules.mirror import at_odds
 from vgen.judge.rules.segments import DOWN, Joint, Path, paths
 
 __all__ = ["RULE"]
@@ -22,10 +21,9 @@ _SMALL_D = 0.05  # diameters: rests drift that much
 
 def measure(observation: Observation) -> Measured:
     found: list[Measurement] = []
-    images = at_odds(observation)
     for path in paths(observation):
         diameter = path.track.diameter_px
-        if path.swings or path.track.id in images or not any(segment.resting(diameter) for segment in path.good):
+        if path.swings or not any(segment.resting(diameter) for segment in path.good):
             continue
         begun = starts(path)
         found += [_start(observation, path, joint) for joint in begun] or [_still(path)]

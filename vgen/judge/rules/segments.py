@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from vgen.judge.observation import EventKind, Floats, Observation, Sight, Track
 from vgen.judge.rules.fits import Fit, polynomial, split
-from vgen.judge.rules.lives import bodies, unbroken
+from vgen.judge.rules.lives import bodies, level_px, noise_px, unbroken
+from vgen.judge.rules.reflections import images
 
-__all__ = ["DOWN", "Joint", "Path", "Segment", "gravity", "level_px", "noise_px", "paths", "usable"]
+__all__ = ["DOWN", "Joint", "Path", "Segment", "gravity", "paths", "usable"]
 
 DOWN = np.array([0.0, 1.0])
 
@@ -29,7 +30,6 @@ _MET: tuple[EventKind, ...] = ("contact", "separation", "bounce", "merge")
 _GOOD_SAMPLES = 4  # of a segment whose velocity can be told
 _LONGEST_PASSAGE = 4.5  # frames between two segments; beyond it nobody knows what happened between
 _NEAR_FRAMES = 2.0  # an explanation this far from a joint still explains it
-_LOW_D = 0.15  # free space below, in diameters, that still counts as standing
 _BORDER = 0.06  # of the width: what is so near the border may meet something beyond it
 _TURN_D = 0.15  # diameters sideways that a swing near the ground takes to turn back at least
 _SAG_D = 0.05  # diameters that a swing's path is bent at least
@@ -173,22 +173,6 @@ class Path:
         return [segment for segment in self.segments if len(segment.frames_N) >= _GOOD_SAMPLES]
 
 
-def noise_px(track: Track) -> float:
-    """Standard error of one coordinate that the fits count with: the track's own, or what its samples show."""
-    scatter = 0.0
-    whole_F2 = np.where(track.seen_F[:, None], track.xy_F2, np.nan)
-    third_F2 = np.diff(whole_F2, 3, axis=0)
-    third_N = third_F2[np.isfinite(third_F2)]
-    if third_N.size >= 12:
-        scatter = float(np.median(np.abs(third_N))) / (0.6745 * np.sqrt(20))  # variance of a third difference: 20
-    return max(track.sigma_px, scatter, 0.002 * track.diameter_px)
-
-
-def level_px(track: Track) -> float:
-    """Free space below a body under which it counts as standing."""
-    return max(_LOW_D * track.diameter_px, 4 * track.sigma_px)
-
-
 def usable(obs: Observation, track: Track) -> npt.NDArray[np.bool_]:
     """Frames [F] in which a track's centre means something: wholly seen, in the shot, the camera known."""
     usable_F = track.seen_F & np.isfinite(track.xy_F2).all(1) & (obs.camera.inliers_F >= 0.5)
@@ -202,9 +186,10 @@ def usable(obs: Observation, track: Track) -> npt.NDArray[np.bool_]:
 def paths(obs: Observation) -> tuple[Path, ...]:
     """The paths of all bodies that were wholly seen in three frames at least.
 
-    How the pieces of what broke move is for `irreversibility` alone to judge.
+    How the pieces of what broke move is for `irreversibility` alone to judge, and how images move for `mirror`.
     """
-    return tuple(_path(obs, track) for track in unbroken(obs) if usable(obs, track).sum() >= 3)
+    moving = (track for track in unbroken(obs) if track.id not in images(obs))
+    return tuple(_path(obs, track) for track in moving if usable(obs, track).sum() >= 3)
 
 
 def _path(obs: Observation, track: Track) -> Path:

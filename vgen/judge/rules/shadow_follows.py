@@ -16,8 +16,7 @@ import numpy.typing as npt
 from vgen.judge.observation import Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera
-from vgen.judge.rules.lives import bodies, unbroken
-from vgen.judge.rules.segments import noise_px
+from vgen.judge.rules.lives import bodies, noise_px, unbroken
 
 __all__ = ["RULE"]
 

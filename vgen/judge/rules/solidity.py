@@ -18,8 +18,7 @@ from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera, motion_near
 from vgen.judge.rules.fits import Fit
-from vgen.judge.rules.lives import in_touch, runs, unbroken
-from vgen.judge.rules.segments import level_px, noise_px
+from vgen.judge.rules.lives import in_touch, level_px, noise_px, runs, unbroken
 
 __all__ = ["RULE"]
 

@@ -15,9 +15,8 @@ import numpy as np
 from vgen.judge.observation import Floats, Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import excused, lost_camera
-from vgen.judge.rules.lives import bodies, runs
-from vgen.judge.rules.mirror import at_odds
-from vgen.judge.rules.segments import Joint, Path, noise_px, paths, usable
+from vgen.judge.rules.lives import bodies, noise_px, runs
+from vgen.judge.rules.segments import Joint, Path, paths, usable
 
 __all__ = ["RULE"]
 
@@ -33,8 +32,7 @@ LEAST = 3  # frames of motion on either side of a halt
 def measure(observation: Observation) -> Measured:
     if blind := lost_camera(observation):
         return blind
-    images = at_odds(observation)
-    moving = [p for p in paths(observation) if not (p.swings or p.track.id in images)]
+    moving = [p for p in paths(observation) if not p.swings]
     found = tuple(m for path in moving if (m := _of(observation, path)) is not None)
     return found or Abstention(status="not_applicable", reason="nothing moves in full view")
 

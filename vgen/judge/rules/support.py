@@ -14,8 +14,8 @@ import numpy.typing as npt
 from vgen.judge.observation import Observation, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.flights import falls_freely, weightless
-from vgen.judge.rules.lives import bodies
-from vgen.judge.rules.segments import Path, Segment, gravity, level_px, paths
+from vgen.judge.rules.lives import bodies, level_px
+from vgen.judge.rules.segments import Path, Segment, gravity, paths
 
 __all__ = ["RULE"]
 

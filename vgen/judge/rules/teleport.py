@@ -18,8 +18,8 @@ import numpy as np
 from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera
-from vgen.judge.rules.lives import runs, successions, unbroken
-from vgen.judge.rules.segments import noise_px, usable
+from vgen.judge.rules.lives import noise_px, runs, successions, unbroken
+from vgen.judge.rules.segments import usable
 
 __all__ = ["RULE"]
 
