@@ -17,6 +17,7 @@ NEAR_DIAMETERS = 0.9  # of the whole, from its last place to where a piece shows
 LATE_FRAMES = 2  # between the whole's last frame and its pieces' first one
 AREA_FRAMES = 3  # that tell an area
 SAME_AREA = (0.6, 1.8)  # area of all pieces over that of the whole; a blob that they still share counts twice
+UNLIKE_LAB = 12.0  # CIE76 between two pieces that were never one thing
 LEFT = 0.85  # of its area that the whole keeps at most where it is one of the pieces
 
 
@@ -68,13 +69,18 @@ def find_joinings(tracks: Sequence[Track]) -> list[Parting]:
 
 
 def with_partings(tracks: Sequence[Track]) -> tuple[tuple[Track, ...], list[Event]]:
-    """The tracks, in which what came out of a thing (or went into one) counts as hidden in it, and the events."""
+    """The tracks, in which what came out of a thing (or went into one) counts as hidden in it, and the events.
+
+    Pieces of other colours than what is left were things that stood together: until then neither showed as it is.
+    """
     hidden = {track.id: track.sight_F.copy() for track in tracks}
     events = []
     for parting in find_partings(tracks):
         for piece in parting.pieces:
             _hide(hidden[piece], slice(0, parting.frame))
         _hide(hidden[parting.whole], slice(parting.frame, None))
+        if _stood_together(parting, tracks):
+            _cut(hidden[parting.whole], slice(0, parting.frame))
         events.append(_event("split", parting.frame - 0.5, parting, tracks, parting.frame))
     for joining in find_joinings(tracks):
         for piece in joining.pieces:
@@ -134,6 +140,22 @@ def _is_body(track: Track) -> bool:
 def _hide(sight_F: np.ndarray, frames: slice) -> None:
     part = sight_F[frames]
     part[part == Sight.LOST] = Sight.OCCLUDED
+
+
+def _cut(sight_F: np.ndarray, frames: slice) -> None:
+    part = sight_F[frames]
+    part[part == Sight.SEEN] = Sight.PARTLY
+
+
+def _stood_together(parting: Parting, tracks: Sequence[Track]) -> bool:
+    """Whether what is left of a thing looks unlike what came out of it."""
+    by_id = {track.id: track for track in tracks}
+    left_F3 = by_id[parting.whole].lab_F3[parting.frame :]
+    if not np.isfinite(left_F3).all(1).any():
+        return False
+    left_3 = np.nanmedian(left_F3, axis=0)
+    came = [np.nanmedian(by_id[piece].lab_F3[parting.frame :], axis=0) for piece in parting.pieces]
+    return all(bool(np.linalg.norm(lab_3 - left_3) > UNLIKE_LAB) for lab_3 in came)
 
 
 def _event(kind: str, frame: float, parting: Parting, tracks: Sequence[Track], shown: int) -> Event:

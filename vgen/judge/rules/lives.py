@@ -271,11 +271,12 @@ def in_touch(observation: Observation, track: Track, frame: int) -> bool:
 def broken(observation: Observation) -> frozenset[int]:
     """Ids of what broke and of its pieces, which come and go as one hides another.
 
-    Pieces look like the whole, are smaller, and show first after it broke, beside it or another piece.
+    Pieces look like the whole, are smaller, and show first after it broke, beside it or another piece. What parts and
+    does not look alike were two things that stood together.
     """
-    splits = [event for event in observation.events if event.kind == "split"]
-    ids = {track for event in splits for track in event.tracks}
     things = {track.id: track for track in bodies(observation)}
+    splits = [event for event in observation.events if event.kind == "split" and _alike(event.tracks, things)]
+    ids = {track for event in splits for track in event.tracks}
     for event in splits:
         whole = things.get(event.tracks[0])
         if whole is None:
@@ -286,6 +287,12 @@ def broken(observation: Observation) -> frozenset[int]:
                 ids.add(track.id)
                 parts.append(track)
     return frozenset(ids)
+
+
+def _alike(ids: tuple[int, ...], things: dict[int, Track]) -> bool:
+    """Whether all of these have the colour of the first."""
+    looks = [mean_lab(things[id]) for id in ids if id in things]
+    return all(float(np.linalg.norm(lab_3 - looks[0])) < SAME_LAB for lab_3 in looks[1:])
 
 
 def _begins(track: Track) -> int:

@@ -32,6 +32,7 @@ _LONGEST_PASSAGE = 4.5  # frames between two segments; beyond it nobody knows wh
 _NEAR_FRAMES = 2.0  # an explanation this far from a joint still explains it
 _BORDER = 0.06  # of the width: what is so near the border may meet something beyond it
 _TURN_D = 0.15  # diameters sideways that a swing near the ground takes to turn back at least
+_ROLLS = 0.8  # share of its frames on the ground from which a body rolls rather than swings
 _SAG_D = 0.05  # diameters that a swing's path is bent at least
 _FALLS_D = 0.1  # diameters that a flight is bent at least, to tell what gravity is
 _CHI2_2 = 13.8  # 99.9 % point for 2 degrees of freedom
@@ -329,8 +330,8 @@ def _closing(gap_F: Floats, near: list[int]) -> float:
 
 def _swings(track: Track, segments: list[Segment], joints: tuple[Joint, ...]) -> bool:
     """Whether a body turns back sideways smoothly, again and again or on a circle from above, as what hangs does."""
-    if not segments:
-        return False
+    if not segments or _grounded(segments) > _ROLLS:
+        return False  # what rolls to and fro in a valley is held up from below
     slow = max(2 * s.fit.error(s.first, 1) for s in segments)
     settled = _TURN_D * track.diameter_px  # what turns within so little, and stands, has come to rest
     turning = [s for s in segments if s.ground != "ground" or np.ptp(s.xy_N2[:, 0]) > settled]
@@ -338,6 +339,12 @@ def _swings(track: Track, segments: list[Segment], joints: tuple[Joint, ...]) ->
     pairs += [(j.v_before_2[0], j.v_after_2[0]) for j in joints if j.passage == "bend"]
     returns = sum(bool(before * after < 0 and min(abs(before), abs(after)) > slow) for before, after in pairs)
     return returns > 1 or (returns == 1 and _on_circle(segments, track.diameter_px))
+
+
+def _grounded(segments: list[Segment]) -> float:
+    """The share of the frames in which something holds a body up."""
+    frames = sum(len(segment.frames_N) for segment in segments)
+    return sum(len(segment.frames_N) for segment in segments if segment.ground == "ground") / frames
 
 
 def _on_circle(segments: list[Segment], diameter_px: float) -> bool:

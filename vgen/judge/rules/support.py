@@ -73,9 +73,12 @@ def _has_weight(observation: Observation, path: Path) -> bool:
 def _held(observation: Observation, path: Path, segment: Segment) -> bool:
     """Whether it hangs or goes level from the very start, and never stood on anything, not even half hidden.
 
-    What goes level and falls later stood on something that perception does not see as a surface.
+    What goes level and falls later stood on something that perception does not see as a surface. What was one with
+    another thing until that left it stood on that.
     """
     track = path.track
+    if any(event.kind == "split" and track.id in event.tracks for event in observation.events):
+        return False
     y_N = segment.xy_N2[:, 1]
     level = float(np.ptp(y_N)) < max(_LEVEL_D * track.diameter_px, 6 * segment.sigma_px)
     if segment is not path.good[0] or not (level or segment.resting(track.diameter_px)):
