@@ -13,6 +13,7 @@ Abstains where no thing is wholly seen for six frames, or where colours scatter 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
@@ -24,8 +25,10 @@ __all__ = ["RULE"]
 WINDOW = 6  # frames on either side
 LEAST = 3
 SPREAD = (0, 4)  # frames between the two sides: a change may take a moment
+BETWEEN = 0.6  # of a step from frame to frame
 CLEAR = 10.0  # Delta-E
 UNDERFOOT_D = 0.5  # diameters below a thing that belong to where it stands: a ground is seen from above
+EXCUSED = 0.25  # share of a change that may be left of one that paint explains
 FULL = 20.0  # Delta-E, a strength of 1
 Change = tuple[float, float, float, int, int]  # strength, value, sigma, last frame before, first frame after
 
@@ -76,7 +79,7 @@ def _changes(observation: Observation, track: Track) -> list[Change]:
         if whole[0] > 0:  # else there is nothing to excuse
             change = _change(before, after, last, first, [*_paints(observation, track, last, first), *bare])
         changes.append(change)
-        if whole[0] > CLEAR and change[0] == 0:
+        if whole[0] > CLEAR and change[0] < EXCUSED * whole[0]:
             bare.append(before.lab_3)
     return changes
 
@@ -89,24 +92,33 @@ def _paints(observation: Observation, track: Track, last: int, first: int) -> li
         for other in bodies(observation)
         if other.id != track.id and (observation.gap(track.id, other.id)[around] < TOUCH_D * track.diameter_px).any()
     ]
-    if not (track.surface_px_F[around] <= level_px(track)).any():
+    falls_px = _between_frames(track, around)
+    stands_N = around.start + np.flatnonzero(track.surface_px_F[around] <= level_px(track) + falls_px)
+    if not stands_N.size:
         return paints
     # The ground that it was on from the first has no paint to give.
     begin = int(np.flatnonzero(track.seen_F)[0])
-    known = _around(observation, track, slice(begin, begin + WINDOW))
-    now = _around(observation, track, around)
+    known = _around(observation, track, np.arange(begin, begin + WINDOW), 0.0)
+    now = _around(observation, track, stands_N, falls_px)
     return paints + [lab for lab in now if all(np.linalg.norm(lab - old) > SAME_LAB for old in known)]
 
 
-def _around(observation: Observation, track: Track, frames: slice) -> list[Floats]:
+def _between_frames(track: Track, frames: slice) -> float:
+    """How far it may have come down and gone up again between two frames, in pixels."""
+    steps_N = np.abs(np.diff(track.xy_F2[frames, 1]))
+    return BETWEEN * float(np.nanmax(steps_N)) if np.isfinite(steps_N).any() else 0.0
+
+
+def _around(observation: Observation, track: Track, frames_N: npt.NDArray[np.intp], falls_px: float) -> list[Floats]:
     """Main colours of the background where a thing is in some frames, and a little farther out, most so below."""
-    box_N4 = track.box_F4[frames]
+    box_N4 = track.box_F4[frames_N[frames_N < len(track.box_F4)]]
     box_N4 = box_N4[np.isfinite(box_N4).all(1)]
     if observation.background_YX3 is None or not len(box_N4):
         return []
     reach = TOUCH_D * track.diameter_px
+    below = UNDERFOOT_D * track.diameter_px + falls_px
     left, top = (box_N4[:, :2].min(0) - reach).clip(0).astype(int)
-    right, bottom = (box_N4[:, 2:].max(0) + (reach, UNDERFOOT_D * track.diameter_px) + 1).astype(int)
+    right, bottom = (box_N4[:, 2:].max(0) + (reach, below) + 1).astype(int)
     return main_colours(observation.background_YX3[top:bottom, left:right])
 
 
