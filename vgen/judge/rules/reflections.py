@@ -92,7 +92,10 @@ def images(observation: Observation) -> frozenset[int]:
 def _could_be(observation: Observation, one: Track, other: Track) -> bool:
     touch = any({one.id, other.id} <= set(e.tracks) for e in observation.events if e.kind in ("contact", "merge"))
     gap_F = observation.gap(one.id, other.id)
-    apart = not (gap_F < 0.1 * one.diameter_px).any()
+    known = np.isfinite(gap_F)
+    # Between two frames a closing gap passes through zero unseen.
+    step_px = np.abs(np.diff(gap_F[known])).max() if known.sum() > 1 else 0.0
+    apart = not (gap_F[known] < 0.1 * one.diameter_px + 0.6 * step_px).any()
     alike = float(np.linalg.norm(mean_lab(one) - mean_lab(other))) < 2 * SAME_LAB
     return apart and not touch and alike and 0.75 < one.diameter_px / other.diameter_px < 1 / 0.75
 
