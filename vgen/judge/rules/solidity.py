@@ -225,13 +225,13 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
 
 
 def _over(observation: Observation, track: Track) -> npt.NDArray[np.bool_]:
-    """Frames [F] in which the surface below it is the top of something that it passes behind."""
+    """Frames [F] in which the surface below it is of something that it passes behind: its top, or an edge on it."""
     level_F = track.box_F4[:, 3] + track.surface_px_F
     near = 0.25 * track.diameter_px
     over_F = np.zeros(len(level_F), bool)
-    for left, top, right, _ in observation.occluders:
+    for left, top, right, bottom in observation.occluders:
         beside_F = (track.xy_F2[:, 0] > left - 4 * near) & (track.xy_F2[:, 0] < right + 4 * near)
-        over_F |= beside_F & (np.abs(level_F - top) < near)
+        over_F |= beside_F & (level_F > top - near) & (level_F < max(bottom - near, top + near))
     return over_F
 
 
