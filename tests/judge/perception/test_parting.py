@@ -1,5 +1,7 @@
 """Bodies that come out of one another are told from bodies that come from nowhere, in either direction of time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,23 @@ def test_what_shows_elsewhere_or_alone_is_no_piece(tracks: tuple[Track, ...]) ->
     same, events = with_partings(tracks)
     assert not events
     assert all(np.array_equal(one.sight_F, other.sight_F) for one, other in zip(same, tracks, strict=True))
+
+
+def stood(*, alike: bool) -> tuple[Track, ...]:
+    """Two discs that show as one until the lower one goes aside."""
+    lower, upper = (
+        shown(0, 0, FRAMES, x=50, step=0, radius=6),
+        shown(1, PARTED, FRAMES, x=53, step=0, radius=HALF),
+    )
+    area_F = lower.area_px_F.copy()
+    area_F[PARTED:] /= 2
+    lab_F3 = upper.lab_F3 + (0 if alike else np.array([0, 40, 0]))
+    return replace(lower, area_px_F=area_F), replace(upper, lab_F3=lab_F3)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_stood_together_does_not_show_as_it_is_until_it_parts(alike: bool) -> None:
+    (whole, _), events = with_partings(stood(alike=alike))
+    assert [event.kind for event in events] == ["split"]
+    assert (whole.sight_F[:PARTED] == Sight.SEEN).all() == alike
+    assert (whole.sight_F[PARTED:] == Sight.SEEN).all()

@@ -17,7 +17,16 @@ import numpy.typing as npt
 
 from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
-from vgen.judge.rules.lives import TOUCH_D, TOUCH_FRAMES, bodies, in_touch, level_px, successions, whole_runs
+from vgen.judge.rules.lives import (
+    TOUCH_D,
+    TOUCH_FRAMES,
+    between_frames_px,
+    bodies,
+    in_touch,
+    level_px,
+    successions,
+    whole_runs,
+)
 from vgen.judge.rules.looks import JND, SAME_LAB, Look, delta_e, look, main_colours, mean_lab
 
 __all__ = ["RULE"]
@@ -25,7 +34,6 @@ __all__ = ["RULE"]
 WINDOW = 6  # frames on either side
 LEAST = 3
 SPREAD = (0, 4)  # frames between the two sides: a change may take a moment
-BETWEEN = 0.6  # of a step from frame to frame
 CLEAR = 10.0  # Delta-E
 UNDERFOOT_D = 0.5  # diameters below a thing that belong to where it stands: a ground is seen from above
 EXCUSED = 0.25  # share of a change that may be left of one that paint explains
@@ -92,7 +100,7 @@ def _paints(observation: Observation, track: Track, last: int, first: int) -> li
         for other in bodies(observation)
         if other.id != track.id and (observation.gap(track.id, other.id)[around] < TOUCH_D * track.diameter_px).any()
     ]
-    falls_px = _between_frames(track, around)
+    falls_px = between_frames_px(track, around)
     stands_N = around.start + np.flatnonzero(track.surface_px_F[around] <= level_px(track) + falls_px)
     if not stands_N.size:
         return paints
@@ -101,12 +109,6 @@ def _paints(observation: Observation, track: Track, last: int, first: int) -> li
     known = _around(observation, track, np.arange(begin, begin + WINDOW), 0.0)
     now = _around(observation, track, stands_N, falls_px)
     return paints + [lab for lab in now if all(np.linalg.norm(lab - old) > SAME_LAB for old in known)]
-
-
-def _between_frames(track: Track, frames: slice) -> float:
-    """How far it may have come down and gone up again between two frames, in pixels."""
-    steps_N = np.abs(np.diff(track.xy_F2[frames, 1]))
-    return BETWEEN * float(np.nanmax(steps_N)) if np.isfinite(steps_N).any() else 0.0
 
 
 def _around(observation: Observation, track: Track, frames_N: npt.NDArray[np.intp], falls_px: float) -> list[Floats]:

@@ -21,6 +21,7 @@ __all__ = [
     "Box",
     "Passage",
     "absences",
+    "between_frames_px",
     "bodies",
     "broken",
     "certainty",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+BETWEEN = 0.6  # of a step from frame to frame that may be hidden between the two
 LOW_D = 0.15  # free space below, in diameters, that still counts as standing
 PIECE_D = 0.85  # diameters of the whole that a piece has at most
 SUCCESSION_FRAMES = 3  # a lost thing that shows again within these was never gone
@@ -339,3 +341,9 @@ def noise_px(track: Track) -> float:
 def level_px(track: Track) -> float:
     """Free space below a body under which it counts as standing."""
     return max(LOW_D * track.diameter_px, 4 * track.sigma_px)
+
+
+def between_frames_px(track: Track, frames: slice = slice(None)) -> float:
+    """How far a thing may come down and go up again between two frames, unseen."""
+    steps_N = np.abs(np.diff(track.xy_F2[frames, 1]))
+    return BETWEEN * float(np.nanmax(steps_N)) if np.isfinite(steps_N).any() else 0.0

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vgen.judge.observation import Floats, Observation, Track
-from vgen.judge.rules.lives import level_px, noise_px, unbroken
+from vgen.judge.rules.lives import between_frames_px, level_px, noise_px, unbroken
 from vgen.judge.rules.looks import SAME_LAB, mean_lab
 
 __all__ = ["RUN", "Reflection", "images", "reflections"]
@@ -83,10 +83,14 @@ def images(observation: Observation) -> frozenset[int]:
         if pair.excess > 0:
             found |= {pair.one.id, pair.other.id}
             continue
-        stands = [bool(np.any(track.surface_px_F <= level_px(track))) for track in (pair.one, pair.other)]
+        stands = [_stands(track) for track in (pair.one, pair.other)]
         if stands[0] != stands[1]:
             found.add(pair.other.id if stands[0] else pair.one.id)
     return frozenset(found)
+
+
+def _stands(track: Track) -> bool:
+    return bool(np.any(track.surface_px_F <= level_px(track) + between_frames_px(track)))
 
 
 def _could_be(observation: Observation, one: Track, other: Track) -> bool:
