@@ -23,7 +23,7 @@ from vgen.judge.perception.parting import with_partings
 from vgen.judge.perception.refine import ANGLES_A, POLAR_ANGLES, POLAR_RINGS, outline, polar, turns
 from vgen.judge.perception.segment import segment
 from vgen.judge.perception.still import mended, shows, strays, touched
-from vgen.judge.perception.surface import Edges, clearance, find_edges
+from vgen.judge.perception.surface import Edges, clearance, find_edges, without_passed
 from vgen.judge.perception.track import follow
 from vgen.judge.perception.view import Bytes, Picture, View, denoised, shrink, steady, to_lab
 
@@ -78,7 +78,7 @@ def observe(frames_FYX3: Bytes, fps: float) -> Observation:
     background, (things, boxes, clutter) = _settled(view, background)
     liquids = find_liquids(view, background.noise, shot, frames)
     things = [thing for thing in things if not _is_vessel(thing, liquids, view, shot)]
-    edges = find_edges(background)
+    edges = without_passed(find_edges(background), (_way(thing) for thing in things if thing.kind != "shadow"))
     tracks = tuple(_track(index, thing, view, edges, shot, frames) for index, thing in enumerate(things))
     tracks, parted = with_partings(tracks)
     pieces = {track.id: _pieces(track) for track in tracks}
@@ -206,6 +206,13 @@ def _track(index: int, thing: Thing, view: View, edges: Edges, shot: tuple[int, 
         lab_F3=lab_F3,
         surface_px_F=surface_F,
     )
+
+
+def _way(thing: Thing) -> tuple[Floats, float]:
+    """Where the lowest point of a thing went, in the view's pixels, and the thing's diameter."""
+    blobs = [blob for _, blob in sorted(thing.blobs.items())]
+    lows = [(blob.xy[0], float(np.nonzero(blob.share_YX >= 0.5)[0].max(initial=0) + blob.top + 1)) for blob in blobs]
+    return np.array(lows).reshape(-1, 2), 2 * float(np.sqrt(np.median([blob.area for blob in blobs]) / np.pi))
 
 
 def _pieces(track: Track) -> list[Piece]:

@@ -1,8 +1,12 @@
 """Free space below a thing down to the next still surface, from long edges of the background that run across.
 
-A surface is an edge between two colours that goes on for about a thing's width; texture has short ones. The space is
-the smallest over the columns under the thing, so that a slope touches beside the lowest point.
+A surface is an edge between two colours that goes on for about a thing's width; texture has short ones. Of long ones,
+as a brick wall has, things pass many. The space is the smallest over the columns under the thing, so that a slope
+touches beside the lowest point.
 """
+
+from collections.abc import Iterable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,7 +15,7 @@ from vgen.judge.observation import Floats
 from vgen.judge.perception.background import Background
 from vgen.judge.perception.view import Bytes, Picture
 
-__all__ = ["Edges", "clearance", "edge_near", "find_edges"]
+__all__ = ["Edges", "clearance", "edge_near", "find_edges", "without_passed"]
 
 MIN_STEP, WEAK_STEP = 5.0, 3.0  # Lab units across an edge, on the whole and anywhere
 GAP_PX, BRIDGED = 4, 2.0  # that texture may tear into an edge, and how much longer it must be then ...
@@ -21,12 +25,26 @@ SINK_PX = 2.0  # how far an outline may reach into a surface
 COLUMNS = 0.8  # of the outline's half width that is looked under
 
 
-class Edges:
-    """Long still edges: rows of the next one below each pixel, and a mask of all of them in any direction."""
+PASSED = 3  # levels that a thing has passed from which on they belong to a wall
+LEVEL_PX = 3  # rows within which edges are of one level
+LEVEL_SHARE = 0.7  # of the columns under a thing that an edge runs through level
+BEFORE_D, BEHIND_D = 0.3, 0.5  # diameters that a thing has been above a level, and below it, to have passed it
 
-    def __init__(self, below_YX: Picture, mask_YX: Picture) -> None:
-        self.below_YX = below_YX
-        self.distance_YX = mask_YX
+
+class Edges:
+    """Long still edges: rows of the next one below each pixel, and the distance from each pixel to the next one.
+
+    Args:
+        rows_YX: of each flat edge, to a part of a pixel; infinite where there is none.
+        upright_YX: 1 on upright edges.
+    """
+
+    def __init__(self, rows_YX: Picture, upright_YX: Bytes) -> None:
+        self.rows_YX = rows_YX
+        self.upright_YX = upright_YX
+        self.below_YX = _below(rows_YX)
+        any_edge = (~(np.isfinite(rows_YX) | (upright_YX > 0))).astype(np.uint8)
+        self.distance_YX = cv2.distanceTransform(any_edge, cv2.DIST_L2, 3)
 
 
 def find_edges(background: Background) -> Edges:
@@ -36,13 +54,51 @@ def find_edges(background: Background) -> Edges:
     shortest = MIN_LENGTH * lab_YX3.shape[1]
     flat = _long(_ridge(step_y, 0), step_y, shortest, 1)
     upright = _long(_ridge(step_x, 1), step_x, shortest, 0)
-    height, width = flat.shape
-    rows = _edge_rows(step_y, flat)
-    below = np.full((height + 1, width), np.inf, np.float32)
-    for row in range(height - 1, -1, -1):
-        below[row] = np.where(flat[row] > 0, rows[row], below[row + 1])
-    any_edge = ((flat | upright) == 0).astype(np.uint8)
-    return Edges(below, cv2.distanceTransform(any_edge, cv2.DIST_L2, 3))
+    return Edges(_edge_rows(step_y, flat), upright)
+
+
+def without_passed(edges: Edges, ways: Iterable[tuple[Floats, float]]) -> Edges:
+    """The edges but for the levels of a wall: those that things have passed, where one has passed several.
+
+    Args:
+        edges: as found.
+        ways: of each thing, x and the lowest y of neighbouring frames, [N, 2], and its diameter.
+    """
+    flat_YX = np.isfinite(edges.rows_YX)
+    passed: set[int] = set()
+    for way_N2, diameter in ways:
+        levels = _passed(flat_YX, way_N2, diameter)
+        if len(_apart(levels)) >= PASSED:
+            passed |= levels
+    if not passed:
+        return edges
+    rows_YX = edges.rows_YX.copy()
+    for level in passed:
+        rows_YX[max(level - LEVEL_PX + 1, 0) : level + LEVEL_PX] = np.inf
+    return Edges(rows_YX, edges.upright_YX)
+
+
+def _passed(flat_YX: Bytes, way_N2: Floats, diameter: float) -> set[int]:
+    """Rows of level edges that something has come through from well above to well below, or back."""
+    if len(way_N2) < 2:
+        return set()
+    top, bottom = way_N2[:, 1].min() + BEFORE_D * diameter, way_N2[:, 1].max() - BEHIND_D * diameter
+    half = max(int(diameter / 2), 1)
+    found = set()
+    for (x, one), (_, other) in pairwise(way_N2):
+        low, high = max(min(one, other), top), min(max(one, other), bottom)
+        columns = slice(max(int(x) - half, 0), int(x) + half + 1)
+        for row in range(max(int(np.ceil(low)), 1), int(min(high, len(flat_YX) - 2)) + 1):
+            here = flat_YX[row - 1 : row + 2, columns].any(0)
+            if flat_YX[row, columns].any() and here.size and here.mean() > LEVEL_SHARE:
+                found.add(row)
+    return found
+
+
+def _apart(rows: set[int]) -> list[int]:
+    """The first row of each level."""
+    ordered = sorted(rows)
+    return [row for before, row in zip([-LEVEL_PX - 1, *ordered], ordered, strict=False) if row - before > LEVEL_PX]
 
 
 def clearance(edges: Edges, centre: Floats, outline_A: Floats, angles_A: Floats) -> float:
@@ -68,6 +124,15 @@ def edge_near(edges: Edges, xy: Floats) -> float:
     height, width = edges.distance_YX.shape
     column, row = np.clip(np.floor(xy).astype(int), 0, [width - 1, height - 1])
     return float(edges.distance_YX[row, column])
+
+
+def _below(rows_YX: Picture) -> Picture:
+    """For each pixel and one row more, the row of the next edge at it or below it."""
+    height, width = rows_YX.shape
+    below = np.full((height + 1, width), np.inf, np.float32)
+    for row in range(height - 1, -1, -1):
+        below[row] = np.where(np.isfinite(rows_YX[row]), rows_YX[row], below[row + 1])
+    return below
 
 
 def _bottoms(x_A: Floats, y_A: Floats, columns_C: Floats) -> Floats:
