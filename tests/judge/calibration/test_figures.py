@@ -1,5 +1,8 @@
 """Figures of rules whose behaviour is known: one that sees its law, one that draws lots, one that abstains."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from tests.judge.calibration.fakes import RULES, blind, fake_suite, sharp, table
 from vgen.judge.calibration.attacks import audit
 from vgen.judge.calibration.card import assess, make_card
 from vgen.judge.calibration.figures import (
+    against,
     cross_talk,
     curve_of,
     false_alarms,
@@ -20,6 +24,7 @@ from vgen.judge.calibration.figures import (
 )
 from vgen.judge.calibration.fit import fit_rules
 from vgen.judge.calibration.html import card_html
+from vgen.judge.calibration.outcomes import STATES, Outcomes
 from vgen.judge.card import Figure, Scale, load_card, write_card
 from vgen.judge.scoring import violation_of
 
@@ -86,6 +91,36 @@ def test_who_abstains_is_counted_and_never_right() -> None:
     assert figures["deciding"].value == 0.5
     assert figures["pairwise_accuracy"].value == 1
     assert figures["pairwise_accuracy"].count == 20
+
+
+def without_occasion(outcomes: Outcomes, rule: str, rows: Iterable[int]) -> Outcomes:
+    """The same table, but this rule says of these clips that its law has no occasion there."""
+    column, rows = outcomes.column(rule), list(rows)
+    state_PR, strength_PR = outcomes.state_PR.copy(), outcomes.strength_PR.copy()
+    state_PR[rows, column], strength_PR[rows, column] = STATES.index("not_applicable"), np.nan
+    return replace(outcomes, state_PR=state_PR, strength_PR=strength_PR)
+
+
+def test_what_has_no_occasion_holds_nothing_against_a_clip() -> None:
+    outcomes = table(fake_suite(20), SHARP)
+    pairs = pairs_of(outcomes, "teleport", clear=True)
+    none_in_possible = without_occasion(outcomes, "teleport", pairs.possible)
+    assert (against(none_in_possible, "teleport")[pairs.possible] == 0).all()
+    figures = rule_figures(none_in_possible, "teleport", SCALE)
+    assert figures["pairwise_accuracy"].value == figures["deciding"].value == 1
+    assert figures["deciding"].count == len(pairs.impossible)  # the law does not apply to the others
+
+
+def test_a_breach_without_an_occasion_is_lost_and_never_left_out() -> None:
+    outcomes = table(fake_suite(20), SHARP)
+    pairs = pairs_of(outcomes, "teleport", clear=True)
+    blinded = without_occasion(outcomes, "teleport", pairs.impossible)
+    figures = rule_figures(blinded, "teleport", SCALE)
+    assert figures["pairwise_accuracy"].value == 0 and figures["pairwise_accuracy"].count == len(pairs.impossible)
+    assert figures["deciding"].value == pytest.approx(20 / (20 + len(pairs.impossible)))
+    nowhere = without_occasion(blinded, "teleport", pairs.possible)
+    assert rule_figures(nowhere, "teleport", SCALE)["deciding"].value == 0
+    assert rule_figures(nowhere, "teleport", SCALE)["pairwise_accuracy"].value is None
 
 
 def test_false_alarms_count_decided_verdicts_on_possible_clips() -> None:

@@ -16,11 +16,13 @@ from vgen.judge.card import Figure, Scale
 
 __all__ = [
     "Pairs",
+    "against",
     "cross_talk",
     "curve_of",
     "false_alarms",
     "firing",
     "hardest",
+    "held_up",
     "null_floor",
     "pairs_of",
     "plausibility",
@@ -74,6 +76,21 @@ def pairs_of(outcomes: Outcomes, law: str, *, clear: bool = False) -> Pairs:
     )
 
 
+def against(outcomes: Outcomes, rule: str) -> Floats:
+    """What a rule holds against each clip: its strength, 0 where it has no occasion; NaN where it cannot tell."""
+    column = outcomes.column(rule)
+    nothing_P = outcomes.state_PR[:, column] == STATES.index("not_applicable")
+    return np.where(nothing_P, 0.0, outcomes.strength_PR[:, column])
+
+
+def held_up(outcomes: Outcomes, rule: str, pairs: Pairs) -> Pairs:
+    """The pairs that a rule compares: it can tell of both clips, and measured one at least."""
+    measured_P = outcomes.measured_PR[:, outcomes.column(rule)]
+    known_P = np.isfinite(against(outcomes, rule))
+    either = measured_P[pairs.impossible] | measured_P[pairs.possible]
+    return pairs.only(known_P[pairs.impossible] & known_P[pairs.possible] & either)
+
+
 def violations(outcomes: Outcomes, scales: Mapping[str, Scale]) -> Floats:
     """violation_PR in 0..1 as `scoring.violation_of` has it; NaN where there is no decision."""
     return _scaled(outcomes, scales, beyond=False)
@@ -95,9 +112,10 @@ def rule_figures(outcomes: Outcomes, rule: str, scale: Scale | None) -> dict[str
     """The figures of one rule.
 
     Returns:
-        pairwise_accuracy: twins at clear severity, both measured, told rightly by strength; ties one half.
+        pairwise_accuracy: twins at clear severity, as in `held_up`, told rightly by strength; ties one half.
         auc: of strengths, the same clips.
-        deciding: measured share of the clips of those twins.
+        deciding: measured share of the clips of those twins to which the law applies: all that break it, and of the
+            possible ones those that give it an occasion.
         iou, hit: of clear violations that were measured: how well its strongest evidence points at frames and things.
         found: clear violations, measured, that were called violated (with a scale only).
         false_alarms: possible clips, measured, that were called violated (with a scale only).
@@ -106,14 +124,16 @@ def rule_figures(outcomes: Outcomes, rule: str, scale: Scale | None) -> dict[str
     column = outcomes.column(rule)
     strength_P, measured_P = outcomes.strength_PR[:, column], outcomes.measured_PR[:, column]
     pairs = pairs_of(outcomes, rule, clear=True)
-    both = pairs.only(measured_P[pairs.impossible] & measured_P[pairs.possible])
+    held_P = against(outcomes, rule)
+    both = held_up(outcomes, rule, pairs)
     seen = pairs.only(measured_P[pairs.impossible])
     twins = np.unique(both.possible)
-    clips = np.unique(np.concatenate([pairs.impossible, pairs.possible]))
-    told = wins(strength_P[both.possible], strength_P[both.impossible])
+    occasion = pairs.possible[outcomes.state_PR[pairs.possible, column] != STATES.index("not_applicable")]
+    clips = np.unique(np.concatenate([pairs.impossible, occasion]))
+    told = wins(held_P[both.possible], held_P[both.impossible])
     figures = {
         "pairwise_accuracy": mean_figure(told, both.scene),
-        "auc": auc_figure(strength_P[twins], outcomes.scene_P[twins], strength_P[both.impossible], both.scene),
+        "auc": auc_figure(held_P[twins], outcomes.scene_P[twins], held_P[both.impossible], both.scene),
         "deciding": mean_figure(measured_P[clips].astype(np.float64), outcomes.scene_P[clips]),
         "iou": _known(outcomes.iou_PR[seen.impossible, column], seen.scene),
         "hit": _known(outcomes.hit_PR[seen.impossible, column], seen.scene),
@@ -126,14 +146,11 @@ def rule_figures(outcomes: Outcomes, rule: str, scale: Scale | None) -> dict[str
 
 def curve_of(outcomes: Outcomes, rule: str) -> Curve | None:
     """The psychometric curve of a rule over the twins of its law; None where it measured no pair."""
-    column = outcomes.column(rule)
-    pairs = pairs_of(outcomes, rule)
-    measured_P = outcomes.measured_PR[:, column]
-    pairs = pairs.only(measured_P[pairs.impossible] & measured_P[pairs.possible])
+    pairs = held_up(outcomes, rule, pairs_of(outcomes, rule))
     if not pairs.impossible.size:
         return None
-    strength_P = outcomes.strength_PR[:, column]
-    return psychometric(pairs.severity, wins(strength_P[pairs.possible], strength_P[pairs.impossible]), pairs.scene)
+    held_P = against(outcomes, rule)
+    return psychometric(pairs.severity, wins(held_P[pairs.possible], held_P[pairs.impossible]), pairs.scene)
 
 
 def false_alarms(outcomes: Outcomes, scales: Mapping[str, Scale]) -> Figure:

@@ -29,7 +29,7 @@ from vgen.judge.perception.view import Bytes, Picture, View, denoised, shrink, s
 
 __all__ = ["MIN_FRAMES", "MIN_SIDE_PX", "VERSION", "observe"]
 
-VERSION = "2"  # names what perception sees; a change that moves any figure needs another
+VERSION = "3"  # names what perception sees; a change that moves any figure needs another
 MIN_FRAMES = 2
 MIN_SIDE_PX = 32
 NEAR_DIAMETERS = 1.5  # pairs that never come nearer have no gap

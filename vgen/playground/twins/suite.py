@@ -20,7 +20,7 @@ from vgen.playground.twins.swaps import SWAPS, swapped
 
 __all__ = ["TEST_FROM_SEED", "first_difference", "quadruplet", "take", "twin"]
 
-TEST_FROM_SEED = 80_000_000  # those from 50 million on were looked at while the scenes were drawn
+TEST_FROM_SEED = 110_000_000  # those from 50 million on were looked at, those from 80 million on measured before
 _FPS = (12.0, 16.0, 20.0, 24.0)
 _DECIMALS = 9  # what libraries of mathematics disagree about lies behind them
 
