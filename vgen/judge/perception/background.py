@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from vgen.judge.perception.colours import far, far_squared, steps
 from vgen.judge.perception.view import Bytes, Mask, Picture, to_lab
 
 __all__ = ["Background", "differing", "find_background", "repainted", "without"]
@@ -69,7 +70,7 @@ def find_background(rgb_FYX3: Bytes, lab_FYX3: Picture, inside_FYX: Mask | None)
     inside_SYX = None if inside_FYX is None else inside_FYX[picks]
     median_YX3, known_YX = _median(rgb_FYX3[picks], inside_SYX)
     median_lab = _smooth_lab(median_YX3)
-    off_SYX = np.linalg.norm(lab_SYX3 - median_lab, axis=-1)
+    off_SYX = far(lab_SYX3, median_lab)
     if inside_SYX is not None:
         off_SYX[~inside_SYX] = 0
     # The median of the length of a vector of three normal values is 1.54 of one's deviation.
@@ -129,7 +130,7 @@ def _smooth_lab(rgb_YX3: Picture | Bytes) -> Picture:
 def _described(rgb_YX3: Picture, known_YX: Mask, noise: float, lab_SYX3: Picture) -> Background:
     """A background with the thresholds that the clip's own noise asks for."""
     lab_YX3 = _smooth_lab(rgb_YX3)
-    usual_YX = np.median(np.linalg.norm(lab_SYX3[::3] - lab_YX3, axis=-1), axis=0)
+    usual_YX = np.median(far(lab_SYX3[::3], lab_YX3), axis=0)
     low = max(4.5, 5.0 * noise)
     flicker_YX = cv2.blur(usual_YX, (5, 5)) * FLICKER_TIMES
     return Background(
@@ -160,10 +161,7 @@ def _cores(lab_YX3: Picture, lab_SYX3: Picture, changing_YX: Mask, alike: float)
     Such a region is small, ends at edges or changing pixels, and the changing pixels around it show its colour at times
     and something else at others.
     """
-    step_y, step_x = (
-        np.linalg.norm(np.diff(lab_YX3, axis=axis, append=lab_YX3.take([-1], axis)), axis=-1) for axis in (0, 1)
-    )
-    flat = ((np.maximum(step_y, step_x) < alike) & ~changing_YX).astype(np.uint8)
+    flat = ((np.maximum(steps(lab_YX3, 0), steps(lab_YX3, 1)) < alike) & ~changing_YX).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     height, width = flat.shape
     cores = np.zeros(flat.shape, np.bool_)
@@ -184,7 +182,7 @@ def _cores(lab_YX3: Picture, lab_SYX3: Picture, changing_YX: Mask, alike: float)
         if rim.sum() < 0.15 * around.sum():
             continue
         colour = np.median(lab_YX3[crop][core > 0], axis=0)
-        same_SP = np.linalg.norm(lab_SYX3[:, crop[0], crop[1]][:, rim] - colour, axis=-1) < 2 * alike
+        same_SP = far(lab_SYX3[:, crop[0], crop[1]][:, rim], colour) < 2 * alike
         if ((same_SP.mean(0) > 0.05) & (same_SP.mean(0) < 0.97)).mean() > CORE_RIM_SHARE:
             cores[crop] |= cv2.dilate(core, np.ones((5, 5), np.uint8)) > 0
     return cores
@@ -200,11 +198,10 @@ def _modes(
     total_P = np.maximum(free.sum(1), 1)
     rows = np.arange(len(offered))
     lab, rgb, share = [], [], []
-    alike_PSS = np.stack(
-        [np.linalg.norm(offered - offered[:, sample, None], axis=-1) < alike for sample in range(offered.shape[1])], 1
-    )
+    alike_PSS = np.stack([far(offered, offered[:, s, None]) < alike for s in range(offered.shape[1])], 1)
+    ones_PSS = alike_PSS.astype(np.float32)  # a product of matrices counts many times faster than a sum of flags
     for _ in range(MODES):
-        count_PS = (alike_PSS & free[:, None]).sum(2) * free
+        count_PS = (ones_PSS @ free[:, :, None].astype(np.float32))[..., 0] * free
         members_PS = alike_PSS[rows, count_PS.argmax(1)] & free
         number_P = members_PS.sum(1)
         weight_PS = members_PS / np.maximum(number_P, 1)[:, None]
@@ -222,11 +219,11 @@ def _modes(
 def _usual_step(median_YX3: Bytes, changing_YX: Mask) -> Picture:
     """By how much settled scenery changes from pixel to pixel around each place, in Lab; more where it has texture."""
     lab_YX3 = _smooth_lab(median_YX3)
-    steps = [np.linalg.norm(np.diff(lab_YX3, axis=axis, append=lab_YX3.take([-1], axis)), axis=-1) for axis in (0, 1)]
+    step_YX = np.maximum(steps(lab_YX3, 0), steps(lab_YX3, 1))
     settled = (cv2.dilate(changing_YX.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0).astype(np.float32)
     side = (TEXTURE_PX, TEXTURE_PX)
     near = cv2.boxFilter(settled, -1, side, normalize=False)
-    step = cv2.boxFilter(np.maximum(*steps) * settled, -1, side, normalize=False) / np.maximum(near, 1.0)
+    step = cv2.boxFilter(step_YX * settled, -1, side, normalize=False) / np.maximum(near, 1.0)
     return np.maximum(STEP_LAB, TEXTURE_STEPS * step)
 
 
@@ -240,7 +237,7 @@ def _darker(rgb_PK3: Picture, share_PK: Picture) -> Mask:
     """PKK: whether the first colour of a pixel is the second one in a shadow."""
     energy_PK = np.maximum((rgb_PK3**2).sum(2), 1.0)
     factor_PKK = np.einsum("pkc,pjc->pkj", rgb_PK3, rgb_PK3) / energy_PK[:, None]
-    off_PKK = np.linalg.norm(rgb_PK3[:, :, None] - factor_PKK[..., None] * rgb_PK3[:, None], axis=-1)
+    off_PKK = far(rgb_PK3[:, :, None], factor_PKK[..., None] * rgb_PK3[:, None])
     return (factor_PKK > 0.3) & (factor_PKK < 0.985) & (off_PKK < SHADOW_TINT) & (share_PK > LIT_SHARE)[:, None]
 
 
@@ -261,8 +258,8 @@ def _away(lab_PK3: Picture, beside_P83: Picture, surface_P83: Picture, step_P: P
 
     A soft outline leads from one surface into another in small steps, each of which alone would pass.
     """
-    steps_PK8 = ((lab_PK3[:, :, None] - beside_P83[:, None]) ** 2).sum(3)
-    drift_PK8 = ((lab_PK3[:, :, None] - surface_P83[:, None]) ** 2).sum(3)
+    steps_PK8 = far_squared(lab_PK3[:, :, None], beside_P83[:, None])
+    drift_PK8 = far_squared(lab_PK3[:, :, None], surface_P83[:, None])
     return np.asarray((steps_PK8 + drift_PK8 / DRIFT_STEPS**2) / (2 * step_P[:, None, None] ** 2), np.float32)
 
 

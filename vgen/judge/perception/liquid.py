@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from vgen.judge.observation import Floats, Liquid
+from vgen.judge.perception.colours import far
 from vgen.judge.perception.segment import Blob
 from vgen.judge.perception.view import Mask, Picture, View
 
@@ -83,8 +84,8 @@ def share_in_vessel(blobs: Mapping[int, Blob], liquids: tuple[Liquid, ...], view
 def _patches(lab_YX3: Picture, frame: int, noise: float) -> list[_Patch]:
     height, width = lab_YX3.shape[:2]
     step_YX = np.zeros((height, width), np.float32)
-    step_YX[:, 1:] = np.linalg.norm(np.diff(lab_YX3, axis=1), axis=-1)
-    step_YX[1:] = np.maximum(step_YX[1:], np.linalg.norm(np.diff(lab_YX3, axis=0), axis=-1))
+    step_YX[:, 1:] = far(lab_YX3[:, 1:], lab_YX3[:, :-1])
+    step_YX[1:] = np.maximum(step_YX[1:], far(lab_YX3[1:], lab_YX3[:-1]))
     flat_YX = (step_YX < max(EDGE_LAB, 4 * noise)).astype(np.uint8)
     _, labels_YX, stats, _ = cv2.connectedComponentsWithStats(flat_YX, connectivity=4)
     fitting = []

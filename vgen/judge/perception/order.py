@@ -45,7 +45,8 @@ def _small(frame_YX3: Bytes, size: tuple[int, int]) -> Floats:
 
 def _change(small_FYX3: Floats, inside_FYX: Bytes, lag: int) -> Floats:
     """Mean difference of frames this far apart over the pixels that change most, per pair."""
-    differ_MYX = np.abs(small_FYX3[lag:] - small_FYX3[:-lag]).max(-1) * (inside_FYX[lag:] & inside_FYX[:-lag])
+    red, green, blue = (np.abs(small_FYX3[lag:, ..., c] - small_FYX3[:-lag, ..., c]) for c in range(3))
+    differ_MYX = np.maximum(np.maximum(red, green), blue) * (inside_FYX[lag:] & inside_FYX[:-lag])
     flat = differ_MYX.reshape(len(differ_MYX), -1)
     most = max(1, round(CHANGING * flat.shape[1]))
     return np.asarray(np.partition(flat, -most, axis=1)[:, -most:].mean(axis=1))
