@@ -105,6 +105,15 @@ def test_a_thing_that_changes_colour_stays_one() -> None:
     assert np.linalg.norm(ball.lab_F3[22] - ball.lab_F3[18]) > 50
 
 
+def test_a_thing_that_takes_up_paint_where_it_bounces_stays_one() -> None:
+    clock_F = np.arange(24)
+    height_F = 70 * np.where(clock_F < 12, 1 - (clock_F / 12) ** 2, 0.6 - 0.6 * ((clock_F - 19.2) / 7.2) ** 2)
+    path_F2 = np.stack([np.full(24, 60.0), FLOOR - 9 - height_F], 1)
+    paint_F3 = painted(24)
+    paint_F3[12:] = (60, 160, 220)
+    assert len(bodies(observe(room([(path_F2, paint_F3)]), 24.0))) == 1
+
+
 @pytest.mark.parametrize("moves_last", [True, False])
 def test_what_rests_for_most_of_the_clip_is_a_thing_where_it_ever_moves(moves_last: bool) -> None:
     xy_F2 = rolling(FRAMES, speed=0.0)

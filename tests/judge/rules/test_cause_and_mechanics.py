@@ -1,5 +1,7 @@
 """The rules of cause and of mechanics: each is silent where its law is kept, and louder the worse it breaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -134,6 +136,15 @@ def test_the_faster_film_of_the_same_fall_gives_the_same_figures() -> None:
         keep = np.arange(0, 36, 2)
         half = world.seen(world.body(track.xy_F2[keep], sigma=1e-3, floor=900))
         assert strength(law, half) == pytest.approx(strength(law, obs), rel=0.15 * scale)
+
+
+def test_what_may_touch_the_scenery_is_turned_by_it_but_not_driven_on() -> None:
+    for name, frame, least, most in (("energy", 10, 0.2, 2.0), ("midair_turn", 14, 0.0, 0.0)):
+        obs = CASES[name](0.5, 1)
+        edge = replace(obs, events=(*obs.events, world.event("contact", frame, (0,))))
+        found = RULES[name].measure(edge)
+        strongest = 0.0 if isinstance(found, Abstention) else max(m.strength for m in found)
+        assert least <= strongest <= most, name
 
 
 def test_an_incline_that_ends_is_no_impact_and_hides_no_gain_of_energy() -> None:

@@ -90,6 +90,7 @@ def test_paint_that_a_thing_comes_to_is_a_cause_of_its_colour() -> None:
     assert strength(RULES["colour"], painted(None)) > 2
     assert strength(RULES["colour"], painted((40, 160, 60))) > 1
     assert strength(RULES["colour"], painted(orange)) < 0.6
+    assert strength(RULES["colour"], painted((110, 30, 8))) == 0  # the same paint in the shade
 
 
 def follow_shot(spins: float) -> Observation:

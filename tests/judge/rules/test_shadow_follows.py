@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.judge.rules.checks import abstains, holds, strength, unit_free
 from tests.judge.rules.world import FLOOR_Y, body, seen, throw, uniform
-from vgen.judge.observation import Observation
+from vgen.judge.observation import Observation, Sight
 from vgen.judge.rules.shadow_follows import RULE
 
 FRAMES = 46
@@ -37,6 +37,14 @@ def test_a_shadow_that_stays_behind_altogether() -> None:
     obs = scene(0, 0)
     fixed = replace(obs.tracks[1], xy_F2=obs.tracks[1].xy_F2[:1] + 0 * obs.tracks[1].xy_F2)
     assert strength(RULE, seen(obs.tracks[0], fixed)) > 1
+
+
+def test_a_patch_that_comes_up_and_stays_for_a_moment_is_no_shadow() -> None:
+    obs = scene(0, 0)
+    stain_F2 = np.tile((240.0, FLOOR_Y + 4), (FRAMES, 1))
+    sight_F = np.where((np.arange(FRAMES) < 4) | (np.arange(FRAMES) > 15), Sight.LOST, Sight.SEEN).astype(np.uint8)
+    stain = replace(body(stain_F2, id=1, sight_F=sight_F, floor=None), kind="shadow")
+    assert abstains(RULE, seen(obs.tracks[0], stain), "not_applicable")
 
 
 def test_a_shadow_is_of_the_thing_that_it_stays_nearest_to() -> None:

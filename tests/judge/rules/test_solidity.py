@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.judge.rules.checks import abstains, holds, unit_free
+from tests.judge.rules.checks import abstains, holds, strength, unit_free
 from tests.judge.rules.world import DIAMETER, FLOOR_Y, SIGMA, body, collide, event, seen, throw, uniform
 from vgen.judge.observation import Observation, Sight
 from vgen.judge.rules.solidity import RULE
@@ -45,6 +45,16 @@ def test_sinking_into_the_ground() -> None:
         return seen(body(xy_F2 + np.stack([0 * sunk, sunk], -1), seed=seed, standing_F=standing_F))
 
     holds(RULE, scene, kept=0.05, broken=0.2)
+
+
+def test_edges_far_above_what_bears_a_thing_are_no_ground() -> None:
+    motion = throw(FRAMES, (80, 150))
+    free_F = FLOOR_Y - DIAMETER / 2 - motion.xy_F2[:, 1]
+    hill_F = free_F - 1.5 * DIAMETER  # down to a line behind it, which it falls past
+    track = body(motion.xy_F2, standing_F=np.where(hill_F > 0, hill_F, np.where(free_F < 1, 0.0, free_F)))
+    hit = int(np.argmax(motion.xy_F2[:, 1]))
+    assert strength(RULE, seen(track)) > 0.9
+    assert strength(RULE, seen(track, events=[event("bounce", hit, (0,), xy=(80, motion.xy_F2[hit, 1]))])) == 0
 
 
 def test_abstains() -> None:

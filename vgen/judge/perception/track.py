@@ -22,6 +22,7 @@ __all__ = ["Trail", "follow"]
 
 MAX_GAP = {"body": 2, "shadow": 6}  # frames without a blob after which what shows where it is expected is another
 REACH_DIAMETERS, REACH_STEPS = 0.5, 1.2  # how far off its prediction a thing may be: in sizes, and in its own steps
+KICK_DIAMETERS = 0.5  # a velocity that changes by more within one frame was kicked
 CROSSING = 3  # frames in one blob with another, after which it may cross that one
 SAME_LAB = 14.0  # looks that differ by less may be the same thing's
 SAME_AREA = 1.7  # ratio of areas
@@ -103,10 +104,17 @@ class Trail:
     def guesses(self, frame: int) -> list[Floats]:
         """Where it may be: its prediction, and after a while in one blob with another where it crosses that one.
 
-        A piece tells little of its place, and what goes on behind another comes out where its way alone led.
+        A piece tells little of its place, and what goes on behind another comes out where its way alone led. After a
+        kick, as a bounce is one, it goes on as it left: a kick does not last.
         """
-        alone = [number for number in sorted(self.blobs) if number < frame and number not in self.shared]
+        known = [number for number in sorted(self.blobs) if number < frame]
+        alone = [number for number in known if number not in self.shared]
         guesses = [self.predict(frame)[0]]
+        if len(known) > 1:
+            here, before = self.blobs[known[-1]].xy, self.blobs[known[-2]].xy
+            onward = here + (here - before) / (known[-1] - known[-2]) * (frame - known[-1])
+            if np.hypot(*(onward - guesses[0])) > KICK_DIAMETERS * np.sqrt(4 * self.area(frame) / np.pi):
+                guesses.append(onward)
         if len(alone) > 1 and self.last - alone[-1] >= CROSSING:
             here, before = self.blobs[alone[-1]].xy, self.blobs[alone[-2]].xy
             guesses.append(here + (here - before) / (alone[-1] - alone[-2]) * (frame - alone[-1]))

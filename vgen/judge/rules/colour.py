@@ -3,7 +3,8 @@
 Formula: the largest CIE 1976 difference between the median colours of two windows of up to six frames, next to each
 other or four frames apart, within one unbroken view; less a just noticeable difference (2.3) and three standard errors;
 over 20. Of a thing that touches another, or stands on a ground, the part of the change towards the colours of those
-is left out: it may take up paint. The whole picture's changes of light are taken out by perception.
+is left out, and a change to their hue whatever the light: it may take up paint. The whole picture's changes of light
+are taken out by perception.
 Source: colour constancy of objects (IntPhys2, arXiv:2506.09849, condition immutability); just noticeable
 difference: Mahy, Van Eycken and Oosterlinck 1994.
 Strength: 1 is a change of 20 Delta-E. A change out of sight is `identity`.
@@ -37,6 +38,8 @@ SPREAD = (0, 4)  # frames between the two sides: a change may take a moment
 CLEAR = 10.0  # Delta-E
 UNDERFOOT_D = 0.5  # diameters below a thing that belong to where it stands: a ground is seen from above
 EXCUSED = 0.25  # share of a change that may be left of one that paint explains
+CHROMATIC = 10.0  # CIE L*a*b* chroma from which a hue is known ...
+ONE_HUE = np.pi / 6  # ... and radians by which hues of one paint may differ
 FULL = 20.0  # Delta-E, a strength of 1
 Change = tuple[float, float, float, int, int]  # strength, value, sigma, last frame before, first frame after
 
@@ -112,16 +115,18 @@ def _paints(observation: Observation, track: Track, last: int, first: int) -> li
 
 
 def _around(observation: Observation, track: Track, frames_N: npt.NDArray[np.intp], falls_px: float) -> list[Floats]:
-    """Main colours of the background where a thing is in some frames, and a little farther out, most so below."""
+    """Main colours of the background where a thing is in each of some frames, and a little farther out, most below."""
     box_N4 = track.box_F4[frames_N[frames_N < len(track.box_F4)]]
-    box_N4 = box_N4[np.isfinite(box_N4).all(1)]
-    if observation.background_YX3 is None or not len(box_N4):
+    if observation.background_YX3 is None:
         return []
     reach = TOUCH_D * track.diameter_px
     below = UNDERFOOT_D * track.diameter_px + falls_px
-    left, top = (box_N4[:, :2].min(0) - reach).clip(0).astype(int)
-    right, bottom = (box_N4[:, 2:].max(0) + (reach, below) + 1).astype(int)
-    return main_colours(observation.background_YX3[top:bottom, left:right])
+    found: list[Floats] = []
+    for box_4 in box_N4[np.isfinite(box_N4).all(1)]:
+        left, top = (box_4[:2] - reach).clip(0).astype(int)
+        right, bottom = (box_4[2:] + (reach, below) + 1).astype(int).clip(0)
+        found += main_colours(observation.background_YX3[top:bottom, left:right])
+    return found
 
 
 def _shown_as_one(observation: Observation, old: Track, new: Track) -> bool:
@@ -132,13 +137,21 @@ def _shown_as_one(observation: Observation, old: Track, new: Track) -> bool:
 
 
 def _change(before: Look, after: Look, last: int, first: int, paints: Sequence[Floats] = ()) -> Change:
-    """A change, less what lies on the way from the colour before to one of the paints."""
+    """A change, less what lies on the way from the colour before to one of the paints, or all if it has their hue."""
     value, sigma = delta_e(before, after)
     for paint in paints:
+        if _one_hue(paint, after.lab_3):
+            value = 0.0
         way_3, change_3 = paint - before.lab_3, after.lab_3 - before.lab_3
         share = float(np.clip(change_3 @ way_3 / max(float(way_3 @ way_3), 1e-9), 0.0, 1.0))
         value = min(value, float(np.linalg.norm(change_3 - share * way_3)))
     return max(0.0, value - JND - 3 * sigma), value, sigma, last, first
+
+
+def _one_hue(one_3: Floats, other_3: Floats) -> bool:
+    """Whether both may be one paint: other light, as on a ground, changes lightness and saturation, hardly the hue."""
+    one, other = complex(*one_3[1:]), complex(*other_3[1:])
+    return min(abs(one), abs(other)) > CHROMATIC and bool(abs(np.angle(one * other.conjugate())) < ONE_HUE)
 
 
 def _said(change: Change, objects: tuple[int, ...]) -> Measurement:

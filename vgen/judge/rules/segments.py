@@ -35,6 +35,8 @@ _TURN_D = 0.15  # diameters sideways that a swing near the ground takes to turn 
 _ROLLS = 0.8  # share of its frames on the ground from which a body rolls rather than swings
 _SAG_D = 0.05  # diameters that a swing's path is bent at least
 _FALLS_D = 0.1  # diameters that a flight is bent at least, to tell what gravity is
+_SURE = 4.0  # standard errors
+_ONWARD = 0.9  # cosine of the largest turn of what goes on as it went
 _CHI2_2 = 13.8  # 99.9 % point for 2 degrees of freedom
 _CHI2_4 = 18.5  # for 4
 
@@ -295,7 +297,7 @@ def _causes(
     step_px = float(max(np.linalg.norm(before.velocity(frame)), np.linalg.norm(after.velocity(frame))))
     for event in obs.events:
         if track.id in event.tracks and abs(event.frame - frame) <= _NEAR_FRAMES + 2 * event.sigma_frames:
-            if event.kind in _MET:
+            if event.kind in _MET and (len(event.tracks) > 1 or not _speeds_up(before, after, frame)):
                 causes.add("contact")
                 others.update(set(event.tracks) - {track.id})
             elif event.kind in ("enter", "exit", "appear", "vanish"):
@@ -320,6 +322,14 @@ def _causes(
     ):
         causes.add("border")
     return frozenset(causes), tuple(sorted(others))
+
+
+def _speeds_up(before: Segment, after: Segment, frame: float) -> bool:
+    """Whether it goes on as it went, but surely faster: no still thing that it may have met does that."""
+    v_before_2, v_after_2 = before.velocity(frame), after.velocity(frame)
+    one, other = float(np.linalg.norm(v_before_2)), float(np.linalg.norm(v_after_2))
+    sigma = float(np.hypot(before.fit.error(frame, 1), after.fit.error(frame, 1)))
+    return other - one > _SURE * sigma and float(v_before_2 @ v_after_2) > _ONWARD * one * other
 
 
 def _closing(gap_F: Floats, near: list[int]) -> float:

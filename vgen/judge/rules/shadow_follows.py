@@ -13,7 +13,7 @@ one.
 import numpy as np
 import numpy.typing as npt
 
-from vgen.judge.observation import Floats, Observation, Track
+from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rule import Abstention, Measured, Measurement, Rule
 from vgen.judge.rules.courses import lost_camera
 from vgen.judge.rules.lives import bodies, noise_px, unbroken
@@ -25,6 +25,7 @@ RUN = 5  # frames
 FLOOR_D = 0.08
 CLEAR = 0.5  # diameters
 MOST = 0.6  # of its usual area
+BRIEF, STAIN_D = 0.3, 0.5  # of the frames; diameters that a thing moves, and a stain less than half of
 OWN_D = 1.0  # diameters: beside other things, one farther off is nobody's
 
 
@@ -39,6 +40,7 @@ def measure(observation: Observation) -> Measured:
     measured = []
     for body in unbroken(observation):
         own = [shadow for shadow, owner in zip(shadows, owners, strict=True) if owner is body]
+        own = [shadow for shadow in own if not _is_stain(shadow, body)]
         if own and (m := _of(body, own, len(things) == 1)) is not None:
             measured.append(m)
     found = tuple(m for m in measured if 3 * m.sigma <= CLEAR)
@@ -54,6 +56,15 @@ def _owner(shadow: Track, things: tuple[Track, ...]) -> Track | None:
     away = {thing: np.abs(thing.xy_F2[:, 0] - shadow.xy_F2[:, 0]) for thing in things}
     medians = {thing: float(np.nanmedian(away_F)) for thing, away_F in away.items() if np.isfinite(away_F).any()}
     return min(medians, key=lambda thing: medians[thing], default=None)
+
+
+def _is_stain(shadow: Track, body: Track) -> bool:
+    """Whether a patch comes up beside what moves, stays where it is, and goes: coarse coding leaves such."""
+    both = np.flatnonzero(_shows(shadow) & body.seen_F)
+    if not both.size or (shadow.sight_F <= Sight.PARTLY).mean() > BRIEF:
+        return False
+    moved, stayed = (float(np.ptp(track.xy_F2[both, 0])) for track in (body, shadow))
+    return moved > STAIN_D * body.diameter_px > 2 * stayed
 
 
 def _of(body: Track, shadows: list[Track], alone: bool) -> Measurement | None:

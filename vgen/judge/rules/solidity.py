@@ -30,6 +30,8 @@ CROSSING = 0.15  # of its speed, by which what crosses another may change it
 KEPT = 0.15  # of the closing speed: a velocity that changes by less is kept
 TOUCH = 0.08  # diameters of free space from which two things are surely apart
 KICKS = ("onset", "turn", "bounce", "stop")
+PAST_D = 0.5  # diameters that an edge lies above what turned a thing back, to be no ground
+FAST_D, ON_D, KICKED_FRAMES = 0.1, 0.05, 2  # diameters per frame, free ones, frames: what goes on is on nothing
 NEAR = 0.25  # diameters of free space from which two things meet
 
 Sides = tuple[tuple[Fit, Fit], ...]  # of each of two things, its motion into a meeting and out of it
@@ -191,6 +193,7 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
     fall = float(np.nanmax(np.abs(np.diff(low_F)), initial=0.0))
     if np.nanmin(track.surface_px_F[known]) > level_px(track) + fall:
         return None
+    known = known[~_passed(observation, track)[known]]
     level_N = low_F[known] + track.surface_px_F[known]
     # Its outline may take in some of a shadow, or of another body that touches it; its centre hardly does.
     whole_F = track.seen_F & np.isfinite(low_F)
@@ -201,7 +204,7 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
         for frame in np.flatnonzero(whole_F)
     }
     depths = {frame: depth for frame, depth in depths.items() if not in_touch(observation, track, frame)}
-    if not depths:
+    if not depths or len(known) < 2:
         return None
     at = max(depths, key=lambda frame: depths[frame])
     worst = depths[at]
@@ -233,6 +236,24 @@ def _over(observation: Observation, track: Track) -> npt.NDArray[np.bool_]:
         beside_F = (track.xy_F2[:, 0] > left - 4 * near) & (track.xy_F2[:, 0] < right + 4 * near)
         over_F |= beside_F & (level_F > top - near) & (level_F < max(bottom - near, top + near))
     return over_F
+
+
+def _passed(observation: Observation, track: Track) -> npt.NDArray[np.bool_]:
+    """Frames [F] in which the surface below it cannot be its ground.
+
+    What turns it back up is; an edge well above that which it fell past, or one that it is on and goes by at speed, as
+    of hills far behind, is none.
+    """
+    half = np.nanmedian(track.box_F4[:, 3] - track.xy_F2[:, 1])
+    own = [event for event in observation.events if event.tracks == (track.id,)]
+    borne = max((event.xy[1] + half for event in own if event.kind == "bounce"), default=-np.inf)
+    level_F = track.box_F4[:, 3] + track.surface_px_F
+    above_F, far_F = (level_F < borne - past * track.diameter_px for past in (ON_D, PAST_D))
+    fast_F = np.abs(np.gradient(track.xy_F2[:, 1])) > FAST_D * track.diameter_px
+    clock_F = np.arange(len(level_F))
+    for event in own:
+        fast_F &= np.abs(clock_F - event.frame) > KICKED_FRAMES
+    return far_F | (above_F & fast_F & (track.surface_px_F < ON_D * track.diameter_px))
 
 
 def _depth(track: Track, known: npt.NDArray[np.int_], level_N: Floats, frame: int, bottom: float) -> float:
