@@ -66,3 +66,18 @@ def test_a_mark_on_the_ground_that_is_crossed_stays_scenery() -> None:
         cv2.ellipse(frame, (70, FLOOR + 5), (16, 4), 0, 0, 360, RED, -1, cv2.LINE_AA)
     seen = observe(clip, 16.0)
     assert len(bodies(seen)) == 1
+
+
+def test_edges_in_the_wall_do_not_let_a_thing_into_the_background() -> None:
+    """Beside where it comes to rest, dark gaps between planks are most of what never changes."""
+    clip = plain(landing(10), (60, 130, 95), radius=14.0)
+    gaps = np.zeros((SIDE, SIDE), np.bool_)
+    gaps[:FLOOR, 8::14] = True
+    clip[:, gaps] = (clip[:, gaps] * 0.45).astype(np.uint8)
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    for frame, (ball_x, ball_y) in enumerate(landing(10)):
+        clip[frame][np.hypot(x - ball_x, y - ball_y) < 14] = (60, 130, 95)
+    background = observe(clip, 20.0).background_YX3
+    assert background is not None
+    rested = (np.hypot(x - 64, y - (FLOOR - 9)) < 11) & (y < FLOOR - 2) & ~gaps
+    assert np.abs(background[rested].astype(int) - WALL).max() < 40

@@ -1,13 +1,16 @@
-"""Still surfaces: levels that something passes in a row are a wall's courses, what it lands on is a surface."""
+"""Still surfaces: a floor is one even in the dark; texture, and the courses of a wall that things pass, are none."""
 
 import numpy as np
 import pytest
 
 from vgen.judge.observation import Floats
-from vgen.judge.perception.surface import Edges, without_passed
+from vgen.judge.perception.background import Background, find_background
+from vgen.judge.perception.surface import Edges, find_edges, without_passed
+from vgen.judge.perception.view import to_lab
 
 HEIGHT, WIDTH, DIAMETER = 120, 80, 12.0
 COURSES, FLOOR = (20, 40, 60), 100  # rows
+SIDE, DARK_FLOOR = 128, 100
 
 
 def wall_and_floor(rows: tuple[int, ...] = (*COURSES, FLOOR)) -> Edges:
@@ -57,3 +60,22 @@ def test_a_level_beside_the_way_is_not_passed() -> None:
 def test_what_was_seen_once_passed_nothing() -> None:
     edges = wall_and_floor()
     assert without_passed(edges, [(falling(5, FLOOR)[:1], DIAMETER)]) is edges
+
+
+def room(floor: float) -> Background:
+    """A dark rough wall, with a floor that is a little lighter."""
+    rough = np.random.default_rng(0).normal(0, 2.5, (SIDE, SIDE, 1))
+    grey = np.where(np.arange(SIDE)[:, None, None] >= DARK_FLOOR, floor, 24.0)
+    rgb_FYX3 = np.repeat((grey + rough).round().clip(0, 255).astype(np.uint8)[None], 4, 0).repeat(3, -1)
+    return find_background(rgb_FYX3, to_lab(rgb_FYX3), None)
+
+
+def test_floor_in_the_dark() -> None:
+    rows_YX = find_edges(room(33.0)).rows_YX
+    level_X = np.where(np.isfinite(rows_YX), rows_YX, np.inf).min(0)
+    assert (np.abs(level_X - DARK_FLOOR) < 2).mean() > 0.6
+    assert np.isfinite(rows_YX[: DARK_FLOOR - 4]).mean() < 0.01
+
+
+def test_texture_alone_is_no_surface() -> None:
+    assert not np.isfinite(find_edges(room(24.0)).rows_YX).any()

@@ -24,6 +24,7 @@ MAX_CHANGING = 0.75  # of the picture: beyond it nothing is settled enough to gr
 ALIKE_LAB = 3.0  # colours that differ by less are one
 STEP_LAB = 3.0  # by which scenery changes from one pixel to the next, at least
 TEXTURE_PX, TEXTURE_STEPS = 25, 2.0  # reach of the texture around a place, and its weight in the step
+TEXTURE_LEAST = 0.2  # of that reach, settled, from which on it tells more than the whole picture does
 # Of cost, at which a colour is taken; beyond the last none continues its neighbours.
 LEVELS = (1.0, 3.0, 6.0, 10.0, 16.0, 24.0)
 DRIFT_STEPS = 2.0  # by which a surface goes away from the colour that it has farther out ...
@@ -223,7 +224,11 @@ def _usual_step(median_YX3: Bytes, changing_YX: Mask) -> Picture:
     settled = (cv2.dilate(changing_YX.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0).astype(np.float32)
     side = (TEXTURE_PX, TEXTURE_PX)
     near = cv2.boxFilter(settled, -1, side, normalize=False)
-    step = cv2.boxFilter(step_YX * settled, -1, side, normalize=False) / np.maximum(near, 1.0)
+    sum_YX = cv2.boxFilter(step_YX * settled, -1, side, normalize=False)
+    # A few settled pixels may all lie on one edge: as many as are missing count with the step of the whole picture.
+    missing = np.maximum(TEXTURE_LEAST * TEXTURE_PX**2 - near, 0.0)
+    usual = float(np.median(step_YX[settled > 0])) if settled.any() else 0.0
+    step = (sum_YX + missing * usual) / (near + missing)
     return np.maximum(STEP_LAB, TEXTURE_STEPS * step)
 
 

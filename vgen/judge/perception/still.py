@@ -19,9 +19,10 @@ from vgen.judge.perception.sift import throws
 from vgen.judge.perception.track import Trail
 from vgen.judge.perception.view import Mask, Picture, View
 
-__all__ = ["mended", "shows", "strays", "touched"]
+__all__ = ["mended", "shows", "strays", "touched", "uncut"]
 
 MOVED_PX, MOVED_DIAMETERS = 1.5, 0.15  # a trail that strays by less never moves
+UNCUT = 0.9  # of its usual area: what passes in front of a ghost cuts it, and moves the centre of what is left
 MIN_WITNESSES = 2  # frames that show the background's version with nothing else near
 CONTRAST = 1.15  # of the background's outline over the frames', from which the background is wrong
 
@@ -45,9 +46,12 @@ def mended(background: Background, view: View, things: list[Thing]) -> Backgroun
     rgb_YX3 = background.rgb_YX3.copy()
     found = False
     for trail in trails:
-        if trail.kind != "body" or strays(trail.blobs):
+        if trail.kind != "body":
             continue
-        frames = sorted(trail.blobs)
+        whole = uncut(trail.blobs)
+        if strays(whole):
+            continue
+        frames = sorted(whole)
         middle = trail.blobs[frames[len(frames) // 2]]
         picks = frames[:: max(1, len(frames) // 9)]
         shown_YX3 = np.median(view.rgb_FYX3[picks][(slice(None), *middle.crop)], axis=0).astype(np.float32)
@@ -64,6 +68,12 @@ def strays(blobs: Mapping[int, Blob], diameters: float = MOVED_DIAMETERS) -> boo
     xy = np.array([blob.xy for blob in blobs.values()])
     diameter = 2 * np.sqrt(np.median([blob.area for blob in blobs.values()]) / np.pi)
     return bool(np.ptp(xy, axis=0).max() > max(MOVED_PX, diameters * diameter))
+
+
+def uncut(blobs: Mapping[int, Blob]) -> dict[int, Blob]:
+    """The frames in which nothing that passes cuts a thing: those with about its usual area."""
+    usual = float(np.quantile([blob.area for blob in blobs.values()], 0.75))
+    return {frame: blob for frame, blob in blobs.items() if blob.area > UNCUT * usual}
 
 
 def _is_ghost(

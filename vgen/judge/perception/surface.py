@@ -1,8 +1,8 @@
 """Free space below a thing down to the next still surface, from long edges of the background that run across.
 
 A surface is an edge between two colours that goes on for about a thing's width; texture has short ones. Of long ones,
-as a brick wall has, things pass many. The space is the smallest over the columns under the thing, so that a slope
-touches beside the lowest point.
+as a brick wall has, things pass many. In the dark a floor's edge is fainter than texture, but it runs right across. The
+space is the smallest over the columns under the thing, so that a slope touches beside the lowest point.
 """
 
 from collections.abc import Iterable
@@ -21,6 +21,9 @@ MIN_STEP, WEAK_STEP = 5.0, 3.0  # Lab units across an edge, on the whole and any
 GAP_PX, BRIDGED = 4, 2.0  # that texture may tear into an edge, and how much longer it must be then ...
 TEXTURE = 0.75  # ... and the quantile of all shorter edges that its step exceeds in the mean
 MIN_LENGTH = 0.07  # of the picture's width
+FAINT_STEP, FAINT_LENGTH = 1.5, 0.3  # Lab units across an edge in the dark, averaged along it; of the width
+FAINT_MEAN = 0.1  # of the picture's width that such an edge is averaged over
+FAINT_PX, FAINT_PEAK = 4, 1.7  # rows off such an edge at which its step is over, and by what it exceeds those there
 SINK_PX = 2.0  # how far an outline may reach into a surface
 COLUMNS = 0.8  # of the outline's half width that is looked under
 
@@ -54,7 +57,10 @@ def find_edges(background: Background) -> Edges:
     shortest = MIN_LENGTH * lab_YX3.shape[1]
     flat = _long(_ridge(step_y, 0), step_y, shortest, 1)
     upright = _long(_ridge(step_x, 1), step_x, shortest, 0)
-    return Edges(_edge_rows(step_y, flat), upright)
+    rows_YX = _edge_rows(step_y, flat)
+    faint_YX = _faint_rows(lab_YX3)
+    known_YX = cv2.dilate(flat, np.ones((2 * FAINT_PX + 1, 1), np.uint8)) > 0
+    return Edges(np.where(known_YX, rows_YX, faint_YX), upright)
 
 
 def without_passed(edges: Edges, ways: Iterable[tuple[Floats, float]]) -> Edges:
@@ -154,11 +160,11 @@ def _steps(lab_YX3: Picture, axis: int) -> Picture:
     return step
 
 
-def _ridge(step_YX: Picture, axis: int) -> Bytes:
+def _ridge(step_YX: Picture, axis: int, least: float = WEAK_STEP) -> Bytes:
     """1 where a step is the largest of its neighbours along an axis, and not small."""
-    return (
-        (step_YX > WEAK_STEP) & (step_YX >= np.roll(step_YX, 1, axis)) & (step_YX > np.roll(step_YX, -1, axis))
-    ).astype(np.uint8)
+    return ((step_YX > least) & (step_YX >= np.roll(step_YX, 1, axis)) & (step_YX > np.roll(step_YX, -1, axis))).astype(
+        np.uint8
+    )
 
 
 def _long(ridge_YX: Bytes, step_YX: Picture, shortest: float, axis: int) -> Bytes:
@@ -182,6 +188,16 @@ def _runs(ridge_YX: Bytes, step_YX: Picture, shortest: float, axis: int, *, leas
     keep = ((stats[:, side] - gap >= shortest) & clear).astype(np.uint8)
     keep[0] = 0
     return ridge_YX & keep[labels]
+
+
+def _faint_rows(lab_YX3: Picture) -> Picture:
+    """Row of each level edge that is too faint to stand out from texture, but goes on for long; infinite elsewhere."""
+    width = lab_YX3.shape[1]
+    along_YX3 = np.asarray(cv2.blur(lab_YX3, (2 * int(FAINT_MEAN * width / 2) + 1, 1)), np.float32)
+    step_YX = _steps(along_YX3, 0)
+    off_YX = np.maximum(np.roll(step_YX, FAINT_PX, 0), np.roll(step_YX, -FAINT_PX, 0))
+    peak = _ridge(step_YX, 0, FAINT_STEP) & (step_YX > FAINT_PEAK * off_YX)
+    return _edge_rows(step_YX, _runs(peak, step_YX, FAINT_LENGTH * width, 1, least=FAINT_STEP, gap=0))
 
 
 def _edge_rows(step_YX: Picture, ridge_YX: Bytes) -> Picture:

@@ -4,7 +4,9 @@ Formula: for two things that meet and part again, R the distance of their centre
 the distances that their motions before and after foretell, t* the frame at which both agree: depth = R - d_b(t*), which
 is 0 for what turns round at the touch. Where they are not seen to part, t* is when one of them is kicked. For the
 ground: how far below the surface that was under it a thing comes, by its outline or by its centre and its usual height,
-whichever is less, .6 of the way sideways allowed for slopes. Both over the diameter of the smaller thing.
+whichever is less, .6 of the way sideways allowed for slopes. An edge that a thing shows wholly below, or that it is
+moving on past as freely as before, lies behind it and is no ground of it: a hill, a horizon, a wall's foot. Both over
+the diameter of the smaller thing.
 Source: solidity (Spelke et al. 1992; IntPhys2, arXiv:2506.09849, condition solidity).
 Strength: diameters of the smaller thing, a tenth and three standard errors taken off. Things that cross and both keep
 their velocities pass at different depths. Tops of what a thing passes behind are no ground of it. Abstains where
@@ -28,10 +30,9 @@ LEAST_HALF = 0.25  # quantile of a thing's heights below its centre: what turns 
 STEEPEST = 0.6  # slope of a ground
 CROSSING = 0.15  # of its speed, by which what crosses another may change it
 KEPT = 0.15  # of the closing speed: a velocity that changes by less is kept
+PASSING = 0.25  # of its depth, by which what goes on freely may be off its course
 TOUCH = 0.08  # diameters of free space from which two things are surely apart
 KICKS = ("onset", "turn", "bounce", "stop")
-PAST_D = 0.5  # diameters that an edge lies above what turned a thing back, to be no ground
-FAST_D, ON_D, KICKED_FRAMES = 0.1, 0.05, 2  # diameters per frame, free ones, frames: what goes on is on nothing
 NEAR = 0.25  # diameters of free space from which two things meet
 
 Sides = tuple[tuple[Fit, Fit], ...]  # of each of two things, its motion into a meeting and out of it
@@ -188,12 +189,12 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
     known = np.flatnonzero(
         track.seen_F & np.isfinite(track.surface_px_F) & np.isfinite(low_F) & ~_over(observation, track)
     )
+    known = known[~_behind(track, known, (low_F + track.surface_px_F)[known])]
     if len(known) < 2:
         return None
     fall = float(np.nanmax(np.abs(np.diff(low_F)), initial=0.0))
     if np.nanmin(track.surface_px_F[known]) > level_px(track) + fall:
         return None
-    known = known[~_passed(observation, track)[known]]
     level_N = low_F[known] + track.surface_px_F[known]
     # Its outline may take in some of a shadow, or of another body that touches it; its centre hardly does.
     whole_F = track.seen_F & np.isfinite(low_F)
@@ -203,8 +204,13 @@ def _in_ground(observation: Observation, track: Track) -> Measurement | None:
         int(frame): _depth(track, known, level_N, int(frame), float(bottom_F[frame]))
         for frame in np.flatnonzero(whole_F)
     }
-    depths = {frame: depth for frame, depth in depths.items() if not in_touch(observation, track, frame)}
-    if not depths or len(known) < 2:
+    depths = {
+        frame: depth
+        for frame, depth in depths.items()
+        if not in_touch(observation, track, frame)
+        and not (depth > 0 and _goes_through(observation, track, frame, depth))
+    }
+    if not depths:
         return None
     at = max(depths, key=lambda frame: depths[frame])
     worst = depths[at]
@@ -238,22 +244,25 @@ def _over(observation: Observation, track: Track) -> npt.NDArray[np.bool_]:
     return over_F
 
 
-def _passed(observation: Observation, track: Track) -> npt.NDArray[np.bool_]:
-    """Frames [F] in which the surface below it cannot be its ground.
+def _behind(track: Track, known: npt.NDArray[np.int_], level_N: Floats) -> npt.NDArray[np.bool_]:
+    """Which of its surfaces it ever shows wholly below: what stands for all to see before an edge is not in it."""
+    whole = np.flatnonzero(track.seen_F & np.isfinite(track.box_F4[:, 1]))
+    aside_NM = np.abs(track.xy_F2[known, 0][:, None] - track.xy_F2[whole, 0])
+    above_NM = track.box_F4[whole, 1] - level_N[:, None] - STEEPEST * aside_NM
+    return np.asarray((above_NM > 0).any(1))
 
-    What turns it back up is; an edge well above that which it fell past, or one that it is on and goes by at speed, as
-    of hills far behind, is none.
-    """
-    half = np.nanmedian(track.box_F4[:, 3] - track.xy_F2[:, 1])
-    own = [event for event in observation.events if event.tracks == (track.id,)]
-    borne = max((event.xy[1] + half for event in own if event.kind == "bounce"), default=-np.inf)
-    level_F = track.box_F4[:, 3] + track.surface_px_F
-    above_F, far_F = (level_F < borne - past * track.diameter_px for past in (ON_D, PAST_D))
-    fast_F = np.abs(np.gradient(track.xy_F2[:, 1])) > FAST_D * track.diameter_px
-    clock_F = np.arange(len(level_F))
-    for event in own:
-        fast_F &= np.abs(clock_F - event.frame) > KICKED_FRAMES
-    return far_F | (above_F & fast_F & (track.surface_px_F < ON_D * track.diameter_px))
+
+def _goes_through(observation: Observation, track: Track, frame: int, depth: float) -> bool:
+    """Whether it moves on as it did before it came this deep, so that nothing that it met there acted on it."""
+    speed = float(np.nanmax(np.abs(np.diff(track.xy_F2[max(frame - 1, 0) : frame + 1, 1])), initial=0.0))
+    if speed <= 0:
+        return False
+    since = frame - int(np.ceil(depth / speed)) - 1
+    into = motion_near(observation, track, since, -1, degree=2)
+    if into is None or not np.isfinite(error := into.error(frame)):
+        return False
+    off = float(np.linalg.norm(track.xy_F2[frame] - into.at(frame)))
+    return off < max(3 * float(np.hypot(error, noise_px(track))), PASSING * depth) and error < PASSING * depth
 
 
 def _depth(track: Track, known: npt.NDArray[np.int_], level_N: Floats, frame: int, bottom: float) -> float:
