@@ -72,6 +72,17 @@ def test_what_is_hidden_is_occluded_and_one_thing() -> None:
     assert seen.occluders
 
 
+def test_a_pattern_on_what_hides_is_not_its_end() -> None:
+    """A ball stops behind a slab with stripes, and does not come out again."""
+    path_F2 = np.minimum(rolling(40), (78, np.inf))
+    clip = room([(path_F2, painted(40))])
+    clip[:, 40:112, 64:104] = (60, 50, 40)
+    clip[:, 40:112, 72:96:8] = (78, 66, 54)
+    ((left, _, right, _),) = observe(clip, 24.0).occluders
+    assert left == pytest.approx(64, abs=2)
+    assert right == pytest.approx(104, abs=2)
+
+
 def test_a_thing_that_vanishes_is_lost() -> None:
     xy_F2 = rolling(FRAMES)
     xy_F2[20:] = np.nan

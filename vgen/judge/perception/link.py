@@ -31,6 +31,9 @@ BOTH_SIDES_FRAMES = 6  # during which a thing may show on both sides of what hid
 FIT_DIAMETERS = 1.5  # by which a thing may come out off its prediction and still be told by its motion
 SIZE_RATIO = 1.8  # of diameters that still may be one thing
 WHOLE = 0.92  # of the area around: beside what could cut it, a thing that shows less is cut
+EDGE_LAB = 4.0  # across an edge of the still picture, at least
+PATTERN = 0.5  # of the edge where something went behind it, up to which an edge is its own pattern
+EDGE_DIAMETERS = 0.25  # from the point where a thing was cut, within which the edge lies that cut it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -226,7 +229,8 @@ def _edge_ahead(end: _End, background: Background, limit: float) -> bool:
 def _occluder(gone: _End, back: _End | None, background: Background) -> list[Box]:
     """The box of what hides a thing that went in at one end and, where it did, came out at the other.
 
-    It reaches from where the thing was cut to where it came out, and across until the still picture shows an edge.
+    It reaches from where the thing was cut to where it came out, and across until the still picture shows an edge. Where
+    nothing came out, it reaches to the next edge that is no mere pattern on it beside the one that cut the thing.
     """
     axis = int(np.abs(gone.velocity).argmax())
     ahead = 1 if gone.velocity[axis] > 0 else -1
@@ -237,13 +241,14 @@ def _occluder(gone: _End, back: _End | None, background: Background) -> list[Box
         far = back.tip[axis]
     else:
         profile = _profile(background, axis, middle[1 - axis], 0.4 * gone.diameter)
-        far = _walk(profile, near + ahead * 0.5 * gone.diameter, ahead, background.noise)
+        around = _steps(profile)[_span(near, EDGE_DIAMETERS * gone.diameter, len(profile))]
+        far = _walk(profile, near + ahead * 0.5 * gone.diameter, ahead, max(_least(background), PATTERN * around.max()))
     if abs(far - near) < 2:
         far = near + ahead * gone.diameter
     along = min(near, far), max(near, far)
     profile = _profile(background, 1 - axis, sum(along) / 2, 0.35 * (along[1] - along[0]))
     across = tuple(
-        _walk(profile, middle[1 - axis] + side * 0.2 * gone.diameter, side, background.noise) for side in (-1, 1)
+        _walk(profile, middle[1 - axis] + side * 0.2 * gone.diameter, side, _least(background)) for side in (-1, 1)
     )
     low = np.clip([along[0], across[0]], 0, [size[axis], size[1 - axis]])
     high = np.clip([along[1], across[1]], 0, [size[axis], size[1 - axis]])
@@ -261,11 +266,27 @@ def _profile(background: Background, axis: int, middle: float, half: float) -> F
     return np.median(stripe, axis=axis).astype(np.float64)
 
 
-def _walk(profile: Floats, start: float, side: int, noise: float) -> float:
-    """From a place along a profile to the next edge on one side, or to its end."""
-    step = np.linalg.norm(profile[2:] - profile[:-2], axis=1)  # of entry k: across place k + 1
+def _steps(profile: Floats) -> Floats:
+    """Differences of colour along a profile; entry k is across place k + 1."""
+    return np.linalg.norm(profile[2:] - profile[:-2], axis=1)
+
+
+def _span(place: float, reach: float, places: int) -> slice:
+    """Entries of `_steps` around a place."""
+    low = int(np.clip(place - reach - 1, 0, places - 3))
+    return slice(low, max(low + 1, int(place + reach)))
+
+
+def _least(background: Background) -> float:
+    """Of an edge, in Lab."""
+    return max(EDGE_LAB, 4 * background.noise)
+
+
+def _walk(profile: Floats, start: float, side: int, least: float) -> float:
+    """From a place along a profile to the next edge of at least some strength on one side, or to its end."""
+    step = _steps(profile)
     place = int(np.clip(start, 1, len(profile) - 2))
-    while 1 <= place <= len(profile) - 2 and step[place - 1] < max(4.0, 4 * noise):
+    while 1 <= place <= len(profile) - 2 and step[place - 1] < least:
         place += side
     return float(place) + 0.5
 
