@@ -83,6 +83,18 @@ def test_a_pattern_on_what_hides_is_not_its_end() -> None:
     assert right == pytest.approx(104, abs=2)
 
 
+def test_what_is_small_before_it_grows_was_whole() -> None:
+    """It grows and then goes behind a slab: its larger self, cut, does not make the small one a part."""
+    frames, way_F2 = 30, rolling(30, start=14, speed=4)
+    rooms = {radius: room([(way_F2, painted(frames))], radius=radius) for radius in (6.0, 7.25, 8.5, 9.75, 11.0)}
+    radius_F = np.interp(np.arange(frames), (6, 10), (6.0, 11.0))
+    clip = np.stack([rooms[radius][frame] for frame, radius in enumerate(radius_F.tolist())])
+    clip[:, 40:112, 70:110] = (60, 50, 40)
+    (ball,) = bodies(observe(clip, 24.0))
+    assert (ball.sight_F[:10] == Sight.SEEN).all()
+    assert (ball.sight_F[14:17] == Sight.PARTLY).all()
+
+
 def test_a_thing_that_vanishes_is_lost() -> None:
     xy_F2 = rolling(FRAMES)
     xy_F2[20:] = np.nan

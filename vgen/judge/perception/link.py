@@ -229,8 +229,8 @@ def _edge_ahead(end: _End, background: Background, limit: float) -> bool:
 def _occluder(gone: _End, back: _End | None, background: Background) -> list[Box]:
     """The box of what hides a thing that went in at one end and, where it did, came out at the other.
 
-    It reaches from where the thing was cut to where it came out, and across until the still picture shows an edge. Where
-    nothing came out, it reaches to the next edge that is no mere pattern on it beside the one that cut the thing.
+    It reaches from where the thing was cut to where it came out, and across until the still picture shows an edge.
+    Where nothing came out, it reaches to the next edge that is no mere pattern on it beside the one that cut the thing.
     """
     axis = int(np.abs(gone.velocity).argmax())
     ahead = 1 if gone.velocity[axis] > 0 else -1
@@ -298,8 +298,9 @@ def _thing(chain: list[Trail], ends: dict[Trail, tuple[_End, _End]], view: View,
     for trail in chain:
         blobs |= trail.blobs
         shared |= trail.shared
+        free = [frame for frame, blob in trail.blobs.items() if not (blob.at_border or _is_beside(blob, boxes))]
         for frame, blob in trail.blobs.items():
-            sight_F[frame] = _shown(trail, frame, blob, boxes)
+            sight_F[frame] = _shown(trail, frame, blob, boxes, free)
         for frame in trail.behind:
             if frame not in trail.blobs:
                 sight_F[frame] = Sight.OCCLUDED
@@ -319,23 +320,32 @@ def _absent(end: _End) -> Sight:
     return Sight.OCCLUDED if end.cut else Sight.LOST
 
 
-def _shown(trail: Trail, frame: int, blob: Blob, boxes: list[Box]) -> Sight:
-    """Wholly or partly: cut by the border, by what it touches, or by what hides it elsewhere."""
+def _shown(trail: Trail, frame: int, blob: Blob, boxes: list[Box], free: list[int]) -> Sight:
+    """Wholly or partly: cut by the border, by what it touches, or by what hides it elsewhere.
+
+    What it is like whole is told by the frames that show it free of what hides, where there are some.
+    """
     if blob.at_border:
         return Sight.PARTLY
-    near = [trail.blobs[other] for other in range(frame - 8, frame + 9) if other in trail.blobs]
+    frames = [other for other in range(frame - 8, frame + 9) if other in trail.blobs]
+    near = [trail.blobs[other] for other in frames]
     around = float(np.quantile([other.area for other in near], 0.75))
     if frame in trail.shared and blob.area < WHOLE * around:
         return Sight.PARTLY
-    if blob.area < CUT_AREA * around and _lacks_a_part(blob, near):
+    near_free = [trail.blobs[other] for other in frames if other in free]
+    if blob.area < CUT_AREA * around and _lacks_a_part(blob, near_free if len(near_free) >= MIN_FRAMES else near):
         return Sight.PARTLY
+    whole = float(np.quantile([trail.blobs[other].area for other in free or trail.blobs], 0.5 if free else 0.75))
+    return Sight.PARTLY if _is_beside(blob, boxes) and blob.area < WHOLE * whole else Sight.SEEN
+
+
+def _is_beside(blob: Blob, boxes: list[Box]) -> bool:
+    """Whether it reaches what hides things."""
     height, width = blob.share_YX.shape
-    beside = any(
+    return any(
         left - 2 < blob.left + width and blob.left < right + 2 and top - 2 < blob.top + height and blob.top < low + 2
         for left, top, right, low in boxes
     )
-    whole = float(np.quantile([other.area for other in trail.blobs.values()], 0.75))
-    return Sight.PARTLY if beside and blob.area < WHOLE * whole else Sight.SEEN
 
 
 def _lacks_a_part(blob: Blob, near: list[Blob]) -> bool:
