@@ -149,6 +149,17 @@ def test_what_never_moves_is_scenery_until_it_is_touched() -> None:
     assert "contact" in kinds(seen)
 
 
+def test_what_shows_first_beside_a_thing_is_no_mistake_of_the_background() -> None:
+    """The later of two that do not touch: the frames before it show what is behind it."""
+    first_F2, second_F2 = rolling(40, 50, 0.0), rolling(40, 70, 0.0, FLOOR - 15)
+    first_F2[18:, 0] -= 1.5 * np.arange(1, 23)
+    second_F2[:20] = np.nan
+    first, second = bodies(observe(room([(first_F2, painted(40)), (second_F2, painted(40, BLUE))]), 24.0))
+    assert (first.sight_F == Sight.SEEN).all()
+    assert (second.sight_F[:20] == Sight.LOST).all()
+    assert (second.sight_F[20:] == Sight.SEEN).all()
+
+
 def test_a_panning_camera_is_taken_out() -> None:
     shift_F2 = np.stack([np.linspace(-7, 7, FRAMES), 1.5 * np.sin(np.arange(FRAMES))], 1)
     seen = observe(room([(rolling(FRAMES), painted(FRAMES))], shift_F2=shift_F2), 12)
