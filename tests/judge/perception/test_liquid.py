@@ -36,6 +36,14 @@ def test_slope(slope: float) -> None:
     assert liquid.width_px == pytest.approx(2 * 44 * np.hypot(1, slope), rel=0.08)
 
 
+def test_a_vessel_may_stand_on_what_looks_like_it() -> None:
+    picture = vessel(0.15)
+    picture[121:] = np.array(WALL) + 8
+    (liquid,) = find_liquids(seen(picture), 0.5, (0, FRAMES), FRAMES)
+    along_F2 = liquid.ends_F22[:, 1] - liquid.ends_F22[:, 0]
+    np.testing.assert_allclose(along_F2[:, 1] / along_F2[:, 0], 0.15, atol=0.03)
+
+
 def test_boxes_balls_and_slabs_hold_none() -> None:
     picture = np.full((SIDE, SIDE, 3), SKY, np.uint8)
     picture[120:] = WALL

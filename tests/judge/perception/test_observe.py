@@ -72,6 +72,29 @@ def test_what_is_hidden_is_occluded_and_one_thing() -> None:
     assert seen.occluders
 
 
+def test_a_pattern_on_what_hides_is_not_its_end() -> None:
+    """A ball stops behind a slab with stripes, and does not come out again."""
+    path_F2 = np.minimum(rolling(40), (78, np.inf))
+    clip = room([(path_F2, painted(40))])
+    clip[:, 40:112, 64:104] = (60, 50, 40)
+    clip[:, 40:112, 72:96:8] = (78, 66, 54)
+    ((left, _, right, _),) = observe(clip, 24.0).occluders
+    assert left == pytest.approx(64, abs=2)
+    assert right == pytest.approx(104, abs=2)
+
+
+def test_what_is_small_before_it_grows_was_whole() -> None:
+    """It grows and then goes behind a slab: its larger self, cut, does not make the small one a part."""
+    frames, way_F2 = 30, rolling(30, start=14, speed=4)
+    rooms = {radius: room([(way_F2, painted(frames))], radius=radius) for radius in (6.0, 7.25, 8.5, 9.75, 11.0)}
+    radius_F = np.interp(np.arange(frames), (6, 10), (6.0, 11.0))
+    clip = np.stack([rooms[radius][frame] for frame, radius in enumerate(radius_F.tolist())])
+    clip[:, 40:112, 70:110] = (60, 50, 40)
+    (ball,) = bodies(observe(clip, 24.0))
+    assert (ball.sight_F[:10] == Sight.SEEN).all()
+    assert (ball.sight_F[14:17] == Sight.PARTLY).all()
+
+
 def test_a_thing_that_vanishes_is_lost() -> None:
     xy_F2 = rolling(FRAMES)
     xy_F2[20:] = np.nan
@@ -133,6 +156,17 @@ def test_what_never_moves_is_scenery_until_it_is_touched() -> None:
     seen = observe(room([(near, painted(FRAMES)), still]), 12)
     assert len(bodies(seen)) == 2
     assert "contact" in kinds(seen)
+
+
+def test_what_shows_first_beside_a_thing_is_no_mistake_of_the_background() -> None:
+    """The later of two that do not touch: the frames before it show what is behind it."""
+    first_F2, second_F2 = rolling(40, 50, 0.0), rolling(40, 70, 0.0, FLOOR - 15)
+    first_F2[18:, 0] -= 1.5 * np.arange(1, 23)
+    second_F2[:20] = np.nan
+    first, second = bodies(observe(room([(first_F2, painted(40)), (second_F2, painted(40, BLUE))]), 24.0))
+    assert (first.sight_F == Sight.SEEN).all()
+    assert (second.sight_F[:20] == Sight.LOST).all()
+    assert (second.sight_F[20:] == Sight.SEEN).all()
 
 
 def test_a_panning_camera_is_taken_out() -> None:

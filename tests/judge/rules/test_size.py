@@ -32,4 +32,4 @@ def test_coming_nearer_is_no_growth() -> None:
 
 
 def test_abstains() -> None:
-    assert abstains(RULE, seen(body(uniform(10, (100, 388), (5, 0)))), "not_applicable")
+    assert abstains(RULE, seen(body(uniform(9, (100, 388), (5, 0)))), "not_applicable")

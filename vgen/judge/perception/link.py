@@ -31,6 +31,9 @@ BOTH_SIDES_FRAMES = 6  # during which a thing may show on both sides of what hid
 FIT_DIAMETERS = 1.5  # by which a thing may come out off its prediction and still be told by its motion
 SIZE_RATIO = 1.8  # of diameters that still may be one thing
 WHOLE = 0.92  # of the area around: beside what could cut it, a thing that shows less is cut
+EDGE_LAB = 4.0  # across an edge of the still picture, at least
+PATTERN = 0.5  # of the edge where something went behind it, up to which an edge is its own pattern
+EDGE_DIAMETERS = 0.25  # from the point where a thing was cut, within which the edge lies that cut it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -227,6 +230,7 @@ def _occluder(gone: _End, back: _End | None, background: Background) -> list[Box
     """The box of what hides a thing that went in at one end and, where it did, came out at the other.
 
     It reaches from where the thing was cut to where it came out, and across until the still picture shows an edge.
+    Where nothing came out, it reaches to the next edge that is no mere pattern on it beside the one that cut the thing.
     """
     axis = int(np.abs(gone.velocity).argmax())
     ahead = 1 if gone.velocity[axis] > 0 else -1
@@ -237,13 +241,14 @@ def _occluder(gone: _End, back: _End | None, background: Background) -> list[Box
         far = back.tip[axis]
     else:
         profile = _profile(background, axis, middle[1 - axis], 0.4 * gone.diameter)
-        far = _walk(profile, near + ahead * 0.5 * gone.diameter, ahead, background.noise)
+        around = _steps(profile)[_span(near, EDGE_DIAMETERS * gone.diameter, len(profile))]
+        far = _walk(profile, near + ahead * 0.5 * gone.diameter, ahead, max(_least(background), PATTERN * around.max()))
     if abs(far - near) < 2:
         far = near + ahead * gone.diameter
     along = min(near, far), max(near, far)
     profile = _profile(background, 1 - axis, sum(along) / 2, 0.35 * (along[1] - along[0]))
     across = tuple(
-        _walk(profile, middle[1 - axis] + side * 0.2 * gone.diameter, side, background.noise) for side in (-1, 1)
+        _walk(profile, middle[1 - axis] + side * 0.2 * gone.diameter, side, _least(background)) for side in (-1, 1)
     )
     low = np.clip([along[0], across[0]], 0, [size[axis], size[1 - axis]])
     high = np.clip([along[1], across[1]], 0, [size[axis], size[1 - axis]])
@@ -261,11 +266,27 @@ def _profile(background: Background, axis: int, middle: float, half: float) -> F
     return np.median(stripe, axis=axis).astype(np.float64)
 
 
-def _walk(profile: Floats, start: float, side: int, noise: float) -> float:
-    """From a place along a profile to the next edge on one side, or to its end."""
-    step = np.linalg.norm(profile[2:] - profile[:-2], axis=1)  # of entry k: across place k + 1
+def _steps(profile: Floats) -> Floats:
+    """Differences of colour along a profile; entry k is across place k + 1."""
+    return np.linalg.norm(profile[2:] - profile[:-2], axis=1)
+
+
+def _span(place: float, reach: float, places: int) -> slice:
+    """Entries of `_steps` around a place."""
+    low = int(np.clip(place - reach - 1, 0, places - 3))
+    return slice(low, max(low + 1, int(place + reach)))
+
+
+def _least(background: Background) -> float:
+    """Of an edge, in Lab."""
+    return max(EDGE_LAB, 4 * background.noise)
+
+
+def _walk(profile: Floats, start: float, side: int, least: float) -> float:
+    """From a place along a profile to the next edge of at least some strength on one side, or to its end."""
+    step = _steps(profile)
     place = int(np.clip(start, 1, len(profile) - 2))
-    while 1 <= place <= len(profile) - 2 and step[place - 1] < max(4.0, 4 * noise):
+    while 1 <= place <= len(profile) - 2 and step[place - 1] < least:
         place += side
     return float(place) + 0.5
 
@@ -277,8 +298,9 @@ def _thing(chain: list[Trail], ends: dict[Trail, tuple[_End, _End]], view: View,
     for trail in chain:
         blobs |= trail.blobs
         shared |= trail.shared
+        free = [frame for frame, blob in trail.blobs.items() if not (blob.at_border or _is_beside(blob, boxes))]
         for frame, blob in trail.blobs.items():
-            sight_F[frame] = _shown(trail, frame, blob, boxes)
+            sight_F[frame] = _shown(trail, frame, blob, boxes, free)
         for frame in trail.behind:
             if frame not in trail.blobs:
                 sight_F[frame] = Sight.OCCLUDED
@@ -298,23 +320,32 @@ def _absent(end: _End) -> Sight:
     return Sight.OCCLUDED if end.cut else Sight.LOST
 
 
-def _shown(trail: Trail, frame: int, blob: Blob, boxes: list[Box]) -> Sight:
-    """Wholly or partly: cut by the border, by what it touches, or by what hides it elsewhere."""
+def _shown(trail: Trail, frame: int, blob: Blob, boxes: list[Box], free: list[int]) -> Sight:
+    """Wholly or partly: cut by the border, by what it touches, or by what hides it elsewhere.
+
+    What it is like whole is told by the frames that show it free of what hides, where there are some.
+    """
     if blob.at_border:
         return Sight.PARTLY
-    near = [trail.blobs[other] for other in range(frame - 8, frame + 9) if other in trail.blobs]
+    frames = [other for other in range(frame - 8, frame + 9) if other in trail.blobs]
+    near = [trail.blobs[other] for other in frames]
     around = float(np.quantile([other.area for other in near], 0.75))
     if frame in trail.shared and blob.area < WHOLE * around:
         return Sight.PARTLY
-    if blob.area < CUT_AREA * around and _lacks_a_part(blob, near):
+    near_free = [trail.blobs[other] for other in frames if other in free]
+    if blob.area < CUT_AREA * around and _lacks_a_part(blob, near_free if len(near_free) >= MIN_FRAMES else near):
         return Sight.PARTLY
+    whole = float(np.quantile([trail.blobs[other].area for other in free or trail.blobs], 0.5 if free else 0.75))
+    return Sight.PARTLY if _is_beside(blob, boxes) and blob.area < WHOLE * whole else Sight.SEEN
+
+
+def _is_beside(blob: Blob, boxes: list[Box]) -> bool:
+    """Whether it reaches what hides things."""
     height, width = blob.share_YX.shape
-    beside = any(
+    return any(
         left - 2 < blob.left + width and blob.left < right + 2 and top - 2 < blob.top + height and blob.top < low + 2
         for left, top, right, low in boxes
     )
-    whole = float(np.quantile([other.area for other in trail.blobs.values()], 0.75))
-    return Sight.PARTLY if beside and blob.area < WHOLE * whole else Sight.SEEN
 
 
 def _lacks_a_part(blob: Blob, near: list[Blob]) -> bool:

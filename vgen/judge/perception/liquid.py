@@ -132,7 +132,8 @@ def _patch(lab_YX3: Picture, mask_YX: Mask, left: int, top: int, frame: int) -> 
     if len(walls) < 2 or max(float(np.linalg.norm(a - b)) for a in walls for b in walls) > SAME_WALL:
         return None
     wall_3 = np.mean(walls, 0)
-    pairs = [(other, wall_3) for other in (lab_3, *over, *beyond)] + [(other, lab_3) for other in over[2:]]
+    around = beyond[:2] if len(told) == len(outlines) else beyond  # what it stands on may look like its foot
+    pairs = [(other, wall_3) for other in (lab_3, *over, *around)] + [(other, lab_3) for other in over[2:]]
     if min(float(np.linalg.norm(a - b)) for a, b in pairs) < OTHER:
         return None
     left_end = (left + first + 0.5, top + height + slope * first)

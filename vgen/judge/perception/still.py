@@ -89,7 +89,7 @@ def _is_ghost(
         return False  # nothing was known here, so something may well rest in front of it
     elsewhere = [frame for frame in range(frames) if frame not in trail.blobs]
     others = [other for other in trails if other is not trail]
-    free = [f for f in elsewhere if not any(f in other.blobs and other.blobs[f].reaches(middle) for other in others)]
+    free = [f for f in elsewhere if not any(f in other.blobs and _covers(other.blobs[f], middle) for other in others)]
     if len(free) < MIN_WITNESSES:
         return bool(elsewhere)
     behind_YX3 = background.rgb_YX3[middle.crop]
@@ -107,6 +107,23 @@ def _is_ghost(
     wide = cv2.dilate(blob.astype(np.uint8), np.ones((3, 3), np.uint8))
     rim = (wide - cv2.erode(blob.astype(np.uint8), np.ones((3, 3), np.uint8))) > 0
     return _steepness(behind_YX3, rim) > CONTRAST * _steepness(shown_YX3, rim)
+
+
+def _covers(other: Blob, blob: Blob) -> bool:
+    """Whether one blob lies over a part of another one's pixels, or next to them."""
+    if not other.reaches(blob):
+        return False
+    top, left = min(other.top, blob.top), min(other.left, blob.left)
+    masks = [np.zeros((0, 0), np.uint8)] * 2
+    bottom, right = (max(one.crop[axis].stop for one in (other, blob)) for axis in (0, 1))
+    for index, one in enumerate((other, blob)):
+        masks[index] = np.zeros((bottom - top, right - left), np.uint8)
+        rows, columns = one.crop
+        masks[index][rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = (
+            one.share_YX > 0.5
+        )
+    wide = cv2.dilate(masks[1], np.ones((3, 3), np.uint8))
+    return bool(((masks[0] > 0) & (wide > 0)).any())
 
 
 def _steepness(rgb_YX3: Picture, rim: Mask) -> float:

@@ -5,7 +5,7 @@ unbroken view, a line through 1 / d before it foretells as many frames after it,
 deviation of log d in the later half of those frames, the lesser of the two directions.
 Source: size constancy (IntPhys2, arXiv:2506.09849, condition immutability); pinhole projection.
 Strength: natural logarithm of the ratio of diameters, .02 and three standard errors taken off.
-Abstains where no thing is wholly seen for twelve frames, or where sizes scatter so that a tenth could not be told.
+Abstains where no thing is wholly seen for ten frames, or where sizes scatter so that a tenth could not be told.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from vgen.judge.rules.looks import look
 
 __all__ = ["RULE"]
 
-LEAST = 6  # frames on either side of a split
+LEAST = 5  # frames on either side of a split
 HORIZON = 10  # frames that a line foretells at most
 FLOOR = 0.02
 CLEAR = 0.1
@@ -42,7 +42,7 @@ def measure(observation: Observation) -> Measured:
         return tuple(found)
     if noisy:
         return Abstention(status="undecidable", reason="sizes scatter by more than a tenth")
-    return Abstention(status="not_applicable", reason="no thing is wholly seen for twelve frames")
+    return Abstention(status="not_applicable", reason="no thing is wholly seen for ten frames")
 
 
 def _changes(track: Track, start: int, end: int) -> list[Change]:
