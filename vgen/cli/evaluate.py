@@ -90,12 +90,6 @@ def run(
     from vgen.cli.quiet import quiet
 
     quiet()
-    from vgen.cli.progress import say, watched
-    from vgen.config import parse_assignments
-    from vgen.evaluate.runner import Task, evaluate, outcome_of
-    from vgen.evaluate.sources import source_of
-    from vgen.evaluate.store import CLIPS, Store
-
     if limit is not None and full:
         raise ConfigError("--limit takes a part and --full takes all; give one of them")
     if resume and output is None:
@@ -103,6 +97,12 @@ def run(
     bench, part = _benchmark(benchmark), _shard(shard)
     if output is None and part.count > 1:
         raise ConfigError("parts of a run share a folder; name it with -o")
+    from vgen.cli.progress import say, watched
+    from vgen.config import parse_assignments
+    from vgen.evaluate.runner import Task, evaluate, outcome_of
+    from vgen.evaluate.sources import source_of
+    from vgen.evaluate.store import CLIPS, Store
+
     folder = output or _fresh(bench.name)
     Store(folder, {}, part).check(resume=resume)  # before anything is loaded
     source = source_of(
