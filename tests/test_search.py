@@ -73,7 +73,7 @@ def mood(monkeypatch: pytest.MonkeyPatch) -> Mood:
     found = Mood(2.0)  # nothing ever passes
     monkeypatch.setattr(search_module, "observe", found.observe)
     monkeypatch.setattr(search_module, "report_on", found.report_on)
-    monkeypatch.setattr(search_module, "kept", lambda prompt, seen, whole=True: 1.0)
+    monkeypatch.setattr(search_module, "kept", lambda prompt, seen: 1.0)
     monkeypatch.setattr(search_module, "finding_of", found.finding_of)
     return found
 

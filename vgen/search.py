@@ -103,14 +103,13 @@ def finding_of(report: Report, *, shown: float | None = None) -> Finding:
     return Finding(score=score, passed=not evidence, evidence=evidence)
 
 
-def found_in(seen: Observation, rules: Sequence[Rule], prompt: str | None, *, whole: bool = True) -> Finding:
+def found_in(seen: Observation, rules: Sequence[Rule], prompt: str | None) -> Finding:
     """What laws and a prompt say of what was seen.
 
     Args:
         prompt: in the playground's words, to look for what it says; nobody looks where None.
-        whole: whether the clip is at its end, so that what the prompt says has to have happened.
     """
-    shown = None if prompt is None else kept(prompt, seen, whole=whole)
+    shown = None if prompt is None else kept(prompt, seen)
     return finding_of(report_on(seen, rules=rules), shown=shown)
 
 
@@ -130,8 +129,8 @@ class Watched:
 class JudgeVerifier:
     """Decodes each new piece behind the clip so far and judges the whole.
 
-    A clip fails by a law that it breaks, from the first frame of the evidence on, and by a thing that is not what the
-    prompt says, from its beginning on; at its end also where what the prompt says has not happened.
+    A clip fails by a law that it breaks, from the first frame of the evidence on; and at its end by what it does not
+    show of the prompt, from its beginning on. Before the end, things that have not moved yet are easily missed.
 
     Args:
         vae: the model's.
@@ -162,7 +161,7 @@ class JudgeVerifier:
         if len(clip_FYX3) < MIN_FRAMES:
             return Finding(score=UNDECIDED, passed=True), watched
         seen = observe(clip_FYX3, self.fps)
-        found = found_in(seen, self.rules, self.prompt, whole=frames.stop >= self.frames)
+        found = found_in(seen, self.rules, self.prompt if frames.stop >= self.frames else None)
         return replace(found, since=self._first_at_fault(found)), watched
 
     def _first_at_fault(self, found: Finding) -> int:
