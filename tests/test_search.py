@@ -1,5 +1,6 @@
 """The judge inside generation: pieces redone, the best of several kept, and the record that makes either again."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -286,6 +287,32 @@ def test_redoing_from_the_command_line_replays(
     (tmp_path / "clip.json").write_text(json.dumps(record))
     assert _run(["replay", "clip.json", "--model", str(folder)]) == 2
     assert "no list of draws" in capsys.readouterr().err
+
+
+def test_an_interrupted_search_resumes_from_the_command_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: Mood, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", "a red ball", "--model", str(folder), "--seed", "4", "--sampler", "causal"]
+    words += ["--redo", "2", "sampler.block=1", "-o"]
+    assert _run([*words, "whole.mkv"]) == 0
+    looks = mood.looked
+
+    def interrupted(frames_FYX3: np.ndarray, fps: float) -> Any:
+        if mood.looked == looks + 3:
+            raise KeyboardInterrupt
+        return mood.observe(frames_FYX3, fps)
+
+    monkeypatch.setattr(search_module, "observe", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        assert _run([*words, "clip.mkv"]) != 0
+    assert "--resume clip.run" in capsys.readouterr().err
+    monkeypatch.setattr(search_module, "observe", mood.observe)
+    assert _run(["generate", "--resume", "clip.run", "--model", str(folder)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.json", "clip.mkv", "whole.json", "whole.mkv"]
+    made, whole = (json.loads((tmp_path / name).read_text()) for name in ("clip.json", "whole.json"))
+    assert made["search"] == whole["search"]
+    assert made["frames"] == whole["frames"]
 
 
 def test_events_say_what_was_judged(pipeline: VideoPipeline, mood: Mood) -> None:
