@@ -63,7 +63,7 @@ def generate(
     negative_prompt: Annotated[str | None, Flag(help="What should not be seen.")] = None,
     best_of: Annotated[int | None, Flag(help="Make so many and keep the one that the judge likes best.")] = None,
     redo: Annotated[
-        int | None, Flag(help="Mend a clip from its first fault on, at most at the cost of so many.")
+        int | None, Flag(help="Mend a clip from its first fault on, at the cost of up to so many.")
     ] = None,
     seed: Annotated[int | None, Flag(help="The same seed gives the same frames.")] = None,
     num_videos: Annotated[int | None, Flag(help="Clips per prompt; seeds count up from --seed.")] = None,
