@@ -132,7 +132,8 @@ def redone(
 ) -> Iterator[Progress | Attempt | Piece]:
     """Makes a clip, and where it does not pass makes it anew from before its first fault; the best clip stays.
 
-    All together it takes at most `1 + redo` times the steps of the clip.
+    All together it takes at most `1 + redo` times the steps of the clip. It holds the latents, and where the rollout
+    stood behind each piece, of the best clip and of the try under way.
 
     Args:
         rollout, state: as `Rollout.run`, of a rollout that ends; `state` is left as it was.
