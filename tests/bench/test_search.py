@@ -63,3 +63,7 @@ def test_a_run_that_was_cut_off_makes_only_what_is_left(tmp_path: Path, monkeypa
     assert sorted(made) == sorted({*ROWS} - {json.loads(line)["key"] for line in lines[1:4]})
     with pytest.raises(InputError, match="another run"):
         bench_search(Asked(count=2, candidates=3, redo=1), store=store, say=lambda line: None)
+
+
+def test_what_is_redone_takes_at_most_half_the_steps_of_the_candidates() -> None:
+    assert 1 + Asked().redo <= Asked().candidates / 2

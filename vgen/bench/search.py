@@ -1,4 +1,4 @@
-"""What a search over clips gives: best of N whole clips, and pieces redone, beside the first clip and a random one.
+"""What a search over clips gives: the best of N, and one redone from its faults, beside the first and a random one.
 
     vgen bench search [--count 40] [--candidates 8] [--redo 3] [--jobs 2] [--work DIR] [--write]
 
@@ -50,7 +50,8 @@ class Asked:
     Args:
         count: prompts, half from each held-out split.
         candidates: whole clips per prompt, N.
-        redo: how often a piece is made again.
+        redo: how many clips' worth of steps one clip may be mended with; N / 2 - 1 takes half the steps of best of N at
+            most.
         sampler: of all clips.
         jobs: processes.
     """
@@ -64,7 +65,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Clip:
-    """One clip to make: of a prompt, from a seed, with pieces redone or not."""
+    """One clip to make: of a prompt, from a seed, redone from its faults or not."""
 
     prompt: int
     seed: int
