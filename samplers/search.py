@@ -265,10 +265,10 @@ class _Search(Generic[M]):
         return path[-1].attempt.step if path else self.state.step
 
 
-def _rank(path: list[_Judged[Any]]) -> tuple[bool, float, int]:
-    """Larger is better: what passes, then what is liked, then what is sound for longer."""
+def _rank(path: list[_Judged[Any]]) -> tuple[bool, float, int, int]:
+    """Larger is better: what passes, then what is liked, then what has fewer faults, then what is sound for longer."""
     finding = path[-1].attempt.finding
-    return finding.passed, finding.score, finding.since
+    return finding.passed, finding.score, -len(finding.evidence), finding.since
 
 
 def _made(

@@ -84,7 +84,7 @@ def samplers(
 def search(
     count: Annotated[int, typer.Option(min=2, help="Held-out prompts.")] = 40,
     candidates: Annotated[int, typer.Option(min=2, help="Whole clips per prompt.")] = 8,
-    redo: Annotated[int, typer.Option(min=1, help="Clips' worth of steps to mend a clip with.")] = 3,
+    redo: Annotated[int, typer.Option(min=1, help="Clips' worth of steps to mend a clip with.")] = 7,
     sampler: Annotated[str, typer.Option(help="Of all clips.")] = "causal",
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     work: Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps each clip's row, to go on from.")] = None,
