@@ -47,8 +47,9 @@ class Asker:
             f"{counted(cost.calls, 'call')}, about {cost.tokens_in:,} tokens in, {cost.tokens_out:,} out"
         )
         chat = self.chat if self.record is None else Recorded(self.record, self.chat)
-        found = [step.asked for step in watched(ask_laws(chat, examination, votes=self.votes))]
-        return replace(examination, report=replace(report, asked=tuple(one for one in found if one is not None)))
+        steps = watched(ask_laws(chat, examination, votes=self.votes))
+        found = {step.asked.law: step.asked for step in steps if step.asked is not None}
+        return replace(examination, report=replace(report, asked=tuple(found[law] for law in laws)))
 
 
 def asker_of(spec: str | None, votes: int | None, report: Path | None) -> Asker | None:
