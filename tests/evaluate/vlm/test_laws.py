@@ -127,5 +127,6 @@ def test_a_law_whose_situation_is_not_seen_is_not_asked() -> None:
 
 def test_words_are_those_that_are_sent() -> None:
     question = questions()["teleport"]
-    assert sent(question, 0).startswith(question.texts[0]) and sent(question, 1).startswith(question.turned[0])
-    assert sent(question, 0).endswith("Answer with one of: Yes, No, Cannot tell. Say nothing else.")
+    for place, vote, wordings in ((0, 0, question.texts), (0, 1, question.turned), (1, 0, question.turned)):
+        words = f"{wordings[0]}\nAnswer with one of: Yes, No, Cannot tell. Say nothing else."
+        assert sent(question, vote, place) == words

@@ -1,6 +1,6 @@
 """Trains TRAVL's critic on the playground's twins: the same scene possible, and with one law broken.
 
-Its seeds lie apart from those that the judge is calibrated and tested on, and those that it is checked on from both; its
+Its seeds lie apart from those that the judge is calibrated and tested on, and from those that it is checked on; its
 scenes do not, so figures on twins of any seed are figures on what it was trained for.
 """
 

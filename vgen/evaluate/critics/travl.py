@@ -1,9 +1,9 @@
 """TRAVL's idea as a critic of its own: frozen patch features, attention along tracks, and one logit.
 
 The published module sits inside a video language model; here a small head takes the place of that. Features are by
-default a fixed random projection of the pixels, so that nothing has to be fetched, or those of a DINO folder. Weights
-are trained by `vgen train travl` (`training.py` beside this); none ship. A critic that was trained on the playground's twins says nothing
-about its own merit when it is scored on those.
+default a fixed random projection of the pixels, so that nothing has to be fetched, or those of a DINO folder. No
+weights ship: `vgen train travl` makes them (`training.py` beside this). A critic that was trained on the playground's
+twins says nothing about its own merit when it is scored on those.
 """
 
 import hashlib

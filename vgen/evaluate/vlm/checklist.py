@@ -106,7 +106,7 @@ def ask(
         waiting = [one for one in waiting if one.id not in answers]
 
 
-def sent(question: Question, vote: int, place: int = 0) -> str:
+def sent(question: Question, vote: int, place: int) -> str:
     """The words of a question at its place in a list: in turn its wordings, of either polarity."""
     wordings = question.turned if _is_turned(question, vote, place) else question.texts
     return f"{wordings[vote % len(wordings)]}\nAnswer with one of: {', '.join(question.labels)}. Say nothing else."

@@ -83,7 +83,8 @@ def questions_on(laws: Sequence[str]) -> list[Question]:
 def cost_of_laws(chat: Chat, examination: Examination, *, votes: int) -> Cost:
     """What asking will take at most: a premise that is not met saves what depends on it."""
     shown, asked = _shown(examination), questions_on(open_laws(examination.report))
-    return cost_of(chat, ([*shown, sent(question, vote)] for question in asked for vote in range(votes)))
+    texts = (sent(question, vote, place) for place, question in enumerate(asked) for vote in range(votes))
+    return cost_of(chat, ([*shown, text] for text in texts))
 
 
 def ask_laws(chat: Chat, examination: Examination, *, votes: int) -> Iterator[LawsStep]:
