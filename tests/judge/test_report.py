@@ -234,7 +234,7 @@ ASKED = (
     Asked(
         law="vanish", outcome="broken", votes=("broken", "kept", "broken"), chance=0.25, judge="<o3>", prompts="1a2b"
     ),
-    Asked(law="spin", outcome="premise", reason="'flying' was not seen", judge="<o3>", prompts="1a2b"),
+    Asked(law="spin", outcome="premise", reason="premise not met: flying", judge="<o3>", prompts="1a2b"),
     Asked(law="mirror", outcome="error", reason="no connection", judge="<o3>", prompts="1a2b"),
 )
 

@@ -38,7 +38,7 @@ def travl(
     seed: Annotated[int, Seed] = 0,
     resume: Annotated[bool, Resume] = False,
 ) -> None:
-    """Train TRAVL's critic on twins of playground scenes; about a minute on two cores as it stands.
+    """Train TRAVL's critic on twins of playground scenes; about half a minute on a core as it stands.
 
     Prints the share of held-out twins that it orders rightly: scenes of other seeds, of the same laws and the same
     world. What it is worth on other videos, that does not say.

@@ -27,8 +27,8 @@ def test_a_child_whose_premise_is_not_met_is_not_asked() -> None:
     answers = ask_all(chat, ["frames"], [BALL, FALLS, RESTS])
     assert answers == {
         "ball": Answer(outcome="broken", votes=("broken",)),
-        "falls": Answer(outcome="premise", reason="'ball' was not seen"),
-        "rests": Answer(outcome="premise", reason="'ball' was not seen"),
+        "falls": Answer(outcome="premise", reason="premise not met: ball"),
+        "rests": Answer(outcome="premise", reason="premise not met: ball"),
     }
     assert len(chat.asked) == 1 and chat.asked[0].parts[0] == "frames"
 

@@ -121,7 +121,7 @@ def test_the_cost_is_that_of_the_messages_where_every_premise_is_met() -> None:
 def test_a_law_whose_situation_is_not_seen_is_not_asked() -> None:
     chat = Scripted(lambda asked: Reply(text="Yes" if polarity(asked, questions())[1] else "No"))
     found = {step.asked.law: step.asked for step in ask_laws(chat, examination(), votes=1) if step.asked}
-    assert (found["spin"].outcome, found["spin"].reason) == ("premise", "'moving' was not seen")
+    assert (found["spin"].outcome, found["spin"].reason) == ("premise", "premise not met: moving")
     assert {polarity(asked, questions())[0] for asked in chat.asked} == {"moving", "in_view"}
 
 

@@ -120,7 +120,7 @@ def _unasked(question: Question, answers: Mapping[str, Answer], failed: int) -> 
     if premise is not None and premise.outcome == "premise":
         return premise
     if premise is not None and premise.outcome != "kept":
-        return Answer(outcome="premise", reason=f"'{question.premise}' was not seen")
+        return Answer(outcome="premise", reason=f"premise not met: {question.premise}")
     if failed >= GIVE_UP:
         last = next(answer.reason for answer in reversed([*answers.values()]) if answer.outcome == "error")
         return Answer(outcome="error", reason=last)
