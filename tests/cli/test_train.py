@@ -33,6 +33,7 @@ def test_a_critic_is_trained_checked_and_can_judge(run: Run) -> None:
     assert code == 0 and re.fullmatch(
         r"held-out twins ordered rightly: [01]\.\d\d \[0\.\d\d, [01]\.\d\d\] of 4; chance 0\.50\n", out
     )
+    assert err.startswith("4 pairs of scenes, whose features take up to 1 MiB\n")
     assert all(line in err for line in ("draw: 4/4", "train: 6/6", "check: 4/4", "--judge travl:mine/critic"))
     critic = open_judge("travl:mine/critic").critic
     assert critic is not None and critic.opinion(noise_clip(8)).value is not None

@@ -59,13 +59,13 @@ def asker_of(spec: str | None, votes: int | None, report: Path | None) -> Asker 
         ConfigError: a critic, an even number of votes, or votes of nobody.
         InputError, ModelError, ResourceError: who was named is not there, or others are on record beside the report.
     """
-    from vgen.evaluate.judges import RECORDED, open_chat
-    from vgen.evaluate.vlm.recorded import judges_of
-
     if spec is None:
         if votes is not None:
             raise ConfigError("--votes are those of --ask; name whom to ask")
         return None
+    from vgen.evaluate.judges import RECORDED, open_chat
+    from vgen.evaluate.vlm.recorded import judges_of
+
     votes = VOTES if votes is None else votes
     if votes % 2 == 0:
         raise ConfigError(f"--votes {votes} can be a tie; give an odd number")

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["travl"]
 
 HELD_OUT = 100  # pairs that it is checked on
+PAIRS, PAIRS_ENCODED = 300, 40  # an encoder takes its time, and its features a hundred times the memory
 
 Output = typer.Option("-o", "--output", metavar="FOLDER", help="For the critic; then --judge travl:FOLDER.")
 Encoder = typer.Option(
     "--encoder", metavar="DIR", help="Look through this DINO folder, linked beside the weights; else at bare patches."
 )
 Layer = typer.Option("--layer", min=0, help="Of --encoder, whose features are taken; 12, or its last, by default.")
-Pairs = typer.Option("--pairs", min=1, help="Pairs of scenes to draw: possible, and with one law broken.")
+Pairs = typer.Option(
+    "--pairs",
+    min=1,
+    help="Pairs of scenes to draw: possible, and with one law broken. By default 300, through --encoder 40.",
+)
 Steps = typer.Option("--steps", min=1, help="Steps of training, each on four pairs.")
 Laws = typer.Option("--laws", metavar="NAME,...", help="Laws that are broken in turn (vgen judge rules).")
 Seed = typer.Option("--seed", min=0, help="Of the scenes and of the first weights; below 200.")
@@ -32,7 +37,7 @@ def travl(
     output: Annotated[Path, Output],
     encoder: Annotated[Path | None, Encoder] = None,
     layer: Annotated[int | None, Layer] = None,
-    pairs: Annotated[int, Pairs] = 300,
+    pairs: Annotated[int | None, Pairs] = None,
     steps: Annotated[int, Steps] = 600,
     laws: Annotated[str, Laws] = "colour,size,spawn,teleport,vanish",
     seed: Annotated[int, Seed] = 0,
@@ -48,12 +53,16 @@ def travl(
     quiet()
     from vgen.cli.progress import say, watched
     from vgen.evaluate.critics.training import HELD_OUT_FROM_SEED, check_laws, drawn, first_seed, orders, train_travl
-    from vgen.evaluate.critics.travl import link_encoder, save_travl
+    from vgen.evaluate.critics.travl import PatchFeatures, link_encoder, save_travl
+    from vgen.evaluate.places import counted
 
     named = [law.strip() for law in laws.split(",") if law.strip()]
     check_laws(named)
     first = first_seed(seed)
     critic = _critic(output, encoder, layer, seed, resume)
+    if pairs is None:
+        pairs = PAIRS if isinstance(critic.features, PatchFeatures) else PAIRS_ENCODED
+    say(f"{counted(pairs, 'pair')} of scenes, whose features take up to {2 * pairs * critic.clip_mib:,.0f} MiB")
     twins = [one.twins for one in watched(drawn(critic, pairs=pairs, first=first, laws=named))]
     *_, last = watched(train_travl(critic, twins, steps=steps))
     save_travl(critic, output)

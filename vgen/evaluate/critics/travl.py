@@ -162,6 +162,11 @@ class Travl:
             raise ItemError(f"{self.name}: the logit is not finite")
         return Opinion(value=-value)
 
+    @property
+    def clip_mib(self) -> float:
+        """Memory that the features of a clip take, at most."""
+        return MOST_FRAMES * self.features.grid**2 * self.features.width * 4 / 2**20
+
     def seen(self, frames_FYX3: Frames) -> tuple[Tensor, Tensor]:
         """What the model takes of a clip: z_TPD and index_KT, of at most 16 frames equally far apart."""
         stride = stride_for(len(frames_FYX3), MOST_FRAMES)
