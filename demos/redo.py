@@ -1,7 +1,7 @@
-"""A clip in which something is wrong, and the same request with the pieces at fault made again.
+"""A clip in which something is wrong, and the same request made anew from before that.
 
-Prints why pieces were rejected. `redo.png` shows the clip without a search above the one with it; `rejected.html` the
-evidence of the laws against the first.
+Prints what was found behind each piece; clips are compared when they are whole. `redo.png` shows the clip without a
+search above the one with it; `rejected.html` the evidence of the laws against the first.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from vgen.judge import examine
 from vgen.judge.report.page import to_html
 from vgen.judge.report.text import summary
 
-PROMPT, SEED = "a yellow ball is thrown to the right", 3
+PROMPT, SEED = "a green ball falls and bounces", 0
 
 if __name__ == "__main__":
     pipe = VideoPipeline.from_pretrained()
@@ -21,7 +21,7 @@ if __name__ == "__main__":
     redone = pipe(PROMPT, seed=SEED, sampler="causal", redo=3)
     for tried in redone.record["search"]["attempts"]:
         first, last = tried["latent_frames"]
-        why = "stays" if tried["passed"] else "; ".join(one["text"] for one in tried["evidence"])
+        why = "; ".join(one["text"] for one in tried["evidence"]) or "nothing at fault"
         print(f"latent frames {first} to {last}, noise {tried['draw']}: {why}")
     for name, clip in (("plain", plain), ("redone", redone)):
         found = examine(clip, name=name)

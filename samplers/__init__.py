@@ -48,7 +48,7 @@ from vgen.samplers.pyramid import Pyramid
 from vgen.samplers.queue import Queue
 from vgen.samplers.repeated import Repeated
 from vgen.samplers.rollout import Progress, Rollout, RolloutState
-from vgen.samplers.search import Ahead, Attempt, Finding, Piece, RedrawnNoise, Verifier, redone, redraw, replayed
+from vgen.samplers.search import Attempt, Finding, Piece, RedrawnNoise, Verifier, redone, redraw, replayed
 from vgen.samplers.sigmas import SigmaTable
 from vgen.samplers.solver import Euler, Renoise
 from vgen.samplers.steps import Lift, Move, Step
@@ -57,7 +57,6 @@ from vgen.samplers.windows import CoupledWindows, Windowed
 
 __all__ = [
     "AbsolutePositions",
-    "Ahead",
     "Attempt",
     "BlendedTimeline",
     "Branches",

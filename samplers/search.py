@@ -1,15 +1,19 @@
-"""Search while sampling: judge each finished piece, make it again with other noise, go back one where that fails.
+"""Search while sampling: make a clip anew from before what is wrong in it, with other noise, and keep the best.
 
 A piece is what is finished between two moments at which no frame is under way: a block of a causal sampler, a clip of a
-story, the whole clip of ordinary diffusion. The search is a loop over forks of `RolloutState`, the noise alone differs
-between tries, and what was never found at fault is what the rollout makes without a search (tree of frames with
-verifiers: Liu et al. 2025, Video-T1, arXiv:2503.18942, without its reward models).
+story, the whole clip of ordinary diffusion. A verifier looks at the clip behind each piece, but clips are compared when
+they are whole, since a prefix tells little of what becomes of it. What is at fault has a first frame: the best clip so
+far is made again from the piece that holds it, from one piece earlier each time that this does not help, and given up
+as soon as it looks no better than what there is. The noise alone differs between tries, and a clip that is never found
+at fault is what the rollout makes without a search (tree of frames with verifiers: Liu et al. 2025, Video-T1,
+arXiv:2503.18942, without its reward models and stage prompts).
 """
 
 import hashlib
 import itertools
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -20,7 +24,7 @@ from vgen.samplers.protocols import NoisePolicy
 from vgen.samplers.rollout import Progress, Rollout, RolloutState
 from vgen.samplers.steps import Step
 
-__all__ = ["Ahead", "Attempt", "Finding", "Piece", "RedrawnNoise", "Verifier", "redone", "redraw", "replayed"]
+__all__ = ["Attempt", "Finding", "Piece", "RedrawnNoise", "Verifier", "redone", "redraw", "replayed"]
 
 M = TypeVar("M")
 
@@ -30,13 +34,15 @@ class Finding:
     """What a verifier thinks of a clip so far.
 
     Args:
-        score: larger is better; compares tries at the same piece.
-        passed: whether the piece may stay.
+        score: larger is better; compares clips.
+        passed: whether nothing is at fault.
+        since: the first latent frame at fault; what was finished before it may stay.
         evidence: what was found at fault, as plain JSON.
     """
 
     score: float
     passed: bool
+    since: int = 0
     evidence: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -54,45 +60,31 @@ class Verifier(Protocol[M]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One judged try at a piece.
+    """A piece that was made and judged.
 
     Args:
-        frames: absolute latent indices.
+        frames: absolute latent indices; empty where only frames before the clip were finished.
         draw: which noise it was made from; 0 is the rollout's own.
-        finding: the verifier's.
+        step: where the rollout stands behind it.
+        given: whether nothing of it was made by the model, so that other noise would not change it.
+        finding: the verifier's, on the clip up to its end.
     """
 
     frames: range
     draw: int
+    step: int
+    given: bool
     finding: Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ahead:
-    """How far a search had come behind a piece when that became final; with it, another search goes on as this one.
-
-    Args:
-        draw: which noise the next piece was made from that stays for now.
-        drawn: how many draws were tried there.
-        returned: whether the search has gone back from there.
-    """
-
-    draw: int
-    drawn: int
-    returned: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A piece that stays.
+    """A piece of the clip that stays.
 
     Args:
-        frames: absolute latent indices; empty where only frames before the clip were finished.
-        draw: which noise it was made from.
-        given: whether nothing of it was made by the model, so that other noise would not change it.
+        frames, draw, given: as of `Attempt`.
         latents_BCTHW: clean.
         state: where the rollout stands behind it; not written to any more.
-        ahead: what a search knows of what follows; None behind the last piece, and without a search.
     """
 
     frames: range
@@ -100,7 +92,6 @@ class Piece:
     given: bool
     latents_BCTHW: Tensor | None
     state: RolloutState
-    ahead: Ahead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,32 +127,36 @@ def redone(
     verifier: Verifier[M],
     *,
     noise_of: Callable[[int], NoisePolicy],
-    tries: int,
-    back: bool = True,
-    memory: M | None = None,
-    ahead: Ahead | None = None,
+    redo: int,
+    known: Iterable[Attempt] = (),
 ) -> Iterator[Progress | Attempt | Piece]:
-    """Runs a rollout piece by piece and redoes those that do not pass.
+    """Makes a clip, and where it does not pass makes it anew from before its first fault; the best clip stays.
 
-    A piece that fails `tries` more times sends the search back to the piece before it, once, which is then made anew;
-    where that does not help either, the best that was seen stays. A piece is made at most `3 (tries + 1)` times: at
-    first, after going back from it, and after going back to it.
+    All together it takes at most `1 + redo` times the steps of the clip. It holds the latents, and where the rollout
+    stood behind each piece, of the best clip and of the try under way.
 
     Args:
-        rollout, state: as `Rollout.run`; `state` is where the search begins and is left as it was.
-        verifier: judges the clip with each new piece.
+        rollout, state: as `Rollout.run`, of a rollout that ends; `state` is left as it was.
+        verifier: judges the clip behind each new piece.
         noise_of: the noise policy of a draw; that of draw 0 is the rollout's own.
-        tries: how often a piece is made again.
-        back: whether to go back a piece.
-        memory: what the verifier remembers of the frames that `state` has finished; none where None.
-        ahead: of the piece that `state` stands behind, to go on with a search.
+        redo: how many clips' worth of steps the search may take besides the first clip.
+        known: what a search of the same that was cut off has yielded; it goes on from there as it would have.
 
     Yields:
-        each step of each try (without latents), each judged try, and pieces in order once they can no longer change.
+        each step of each try (without latents), each judged piece, and in the end the pieces of the clip that stays.
     """
-    search = _Search(rollout=rollout, verifier=verifier, noise_of=noise_of, tries=tries)
-    past = verifier.begin() if memory is None else memory
-    yield from search.run(_Node(state=state.fork(), memory=past), back=back, ahead=ahead)
+    total = rollout.total
+    assert total is not None, "a clip without end is never whole"
+    search = _Search(
+        rollout=rollout,
+        state=state,
+        verifier=verifier,
+        noise_of=noise_of,
+        total=total,
+        left=(1 + redo) * (total - state.step),
+        known=deque(known),
+    )
+    yield from search.run()
 
 
 def replayed(
@@ -178,97 +173,102 @@ def replayed(
 
 
 @dataclass(slots=True)
-class _Node(Generic[M]):
-    """A place between two pieces: where the rollout stands there, what the verifier remembers, and how it got there."""
+class _Judged(Generic[M]):
+    """A piece that was judged; itself and what the verifier remembers behind it are None where a search that was cut
+    off made it, until somebody goes on from there.
+    """
 
-    state: RolloutState
-    memory: M
-    piece: Piece | None = None
-    finding: Finding | None = None
-    parent: "_Node[M] | None" = None
+    attempt: Attempt
+    made: tuple[Piece, M] | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Search(Generic[M]):
     rollout: Rollout[Any]
+    state: RolloutState
     verifier: Verifier[M]
     noise_of: Callable[[int], NoisePolicy]
-    tries: int
-    drawn: dict[int, int] = field(default_factory=dict)  # draws that a place has used, by its next step
-    returned: set[int] = field(default_factory=set)  # places that the search has gone back from
+    total: int
+    left: int  # steps that may still be taken
+    known: deque[Attempt]
 
-    def run(self, node: _Node[M], *, back: bool, ahead: Ahead | None) -> Iterator[Progress | Attempt | Piece]:
-        settled = node  # what lies before it can no longer change
-        rivals: dict[int, _Node[M]] = {}  # by place: the best way on that was found before going back
-        if ahead is not None:
-            node = yield from self._went_on(node, ahead)
-        while (best := (yield from self._best(node, rivals.pop(node.state.step, None)))) is not None:
-            if back and node is not settled and self._is_stuck(node, best):
-                self.returned.add(node.state.step)
-                rivals[node.state.step] = best
-                assert node.parent is not None
-                node = node.parent
-                continue
-            if best.parent is not settled:  # the piece before it is now out of reach
-                assert best.parent is not None
-                settled = best.parent
-                settled.parent = None  # its past is not needed again
-                yield replace(_piece_of(settled), ahead=self._ahead(settled, best))
-            node = best
-        if node is not settled:
-            yield _piece_of(node)
-
-    def _is_stuck(self, node: _Node[M], best: _Node[M]) -> bool:
-        """Whether nothing passed at a place, and another piece before it may help."""
-        assert best.finding is not None
-        return not (best.finding.passed or _piece_of(node).given or node.state.step in self.returned)
-
-    def _ahead(self, place: _Node[M], following: _Node[M]) -> Ahead:
-        step = place.state.step
-        return Ahead(draw=_piece_of(following).draw, drawn=self.drawn[step], returned=step in self.returned)
-
-    def _went_on(self, node: _Node[M], ahead: Ahead) -> Generator[Progress, None, _Node[M]]:
-        """The place that a search had come to when it was cut off."""
-        self.drawn[node.state.step] = ahead.drawn
-        if ahead.returned:
-            self.returned.add(node.state.step)
-        piece = yield from _made(self.rollout, node.state.fork(), self.noise_of(ahead.draw), ahead.draw)
-        assert piece is not None, "a search that went on had something to make"
-        finding, memory = self._judged(node, piece)
-        return _Node(state=piece.state, memory=memory, piece=piece, finding=finding, parent=node)
-
-    def _best(self, node: _Node[M], rival: _Node[M] | None) -> Generator[Progress | Attempt, None, "_Node[M] | None"]:
-        """The best way on from a place, tried until one passes; `rival` is one that was found before."""
-        best = rival
-        for _ in range(1 + self.tries):
-            draw = self.drawn.get(node.state.step, 0)
-            self.drawn[node.state.step] = draw + 1
-            piece = yield from _made(self.rollout, node.state.fork(), self.noise_of(draw), draw)
-            if piece is None:
-                return None
-            finding, memory = self._judged(node, piece)
-            yield Attempt(frames=piece.frames, draw=draw, finding=finding)
-            tried = _Node(state=piece.state, memory=memory, piece=piece, finding=finding, parent=node)
-            if best is None or _rank(finding) > _rank(best.finding):
-                best = tried
-            if finding.passed:
+    def run(self) -> Iterator[Progress | Attempt | Piece]:
+        best, earlier = (yield from self._tried([], 0, None)), 0
+        for draw in itertools.count(1):
+            kept = self._kept(best, earlier)
+            if kept is None:
                 break
-        return best
+            rival = yield from self._tried(best[:kept], draw, best)
+            best, earlier = (rival, 0) if _rank(rival) > _rank(best) else (best, earlier + 1)
+        yield from self._made_up_to(best)
+        for judged in best:
+            assert judged.made is not None
+            yield judged.made[0]
 
-    def _judged(self, node: _Node[M], piece: Piece) -> tuple[Finding, M]:
-        if piece.latents_BCTHW is None:
-            return Finding(score=0.0, passed=True), node.memory
-        finding, memory = self.verifier(node.memory, piece.latents_BCTHW, piece.frames)
-        return (replace(finding, passed=True) if piece.given else finding), memory
+    def _tried(
+        self, path: list[_Judged[M]], draw: int, best: list[_Judged[M]] | None
+    ) -> Generator[Progress | Attempt, None, list[_Judged[M]]]:
+        """Goes on from a path with the noise of a draw, until the clip is whole or looks no better than the best."""
+        while self._step(path) < self.total:
+            path = [*path, (yield from self._next(path, draw))]
+            if best is not None and _rank(path) <= _rank(best):
+                break
+        return path
+
+    def _kept(self, best: list[_Judged[M]], earlier: int) -> int | None:
+        """How many pieces of the best clip the next try keeps: those before its first fault, and `earlier` fewer; more
+        where less is left to spend. None where nothing is at fault, can be changed, or can be paid for.
+        """
+        given = next((i for i, judged in enumerate(best) if not judged.attempt.given), len(best))
+        if given == len(best) or best[-1].attempt.finding.passed:
+            return None
+        fault = best[-1].attempt.finding.since
+        first = max((i for i, judged in enumerate(best) if judged.attempt.frames.start <= fault), default=0)
+        kept = range(max(given, first - earlier), max(given, first) + 1)
+        return next((count for count in kept if self.total - self._step(best[:count]) <= self.left), None)
+
+    def _next(self, path: list[_Judged[M]], draw: int) -> Generator[Progress | Attempt, None, _Judged[M]]:
+        """The piece behind a path."""
+        known = self.known.popleft() if self.known else None
+        if known is not None and known.draw == draw and self._step(path) < known.step <= self.total:
+            judged = _Judged[M](known)
+        else:
+            self.known.clear()
+            yield from self._made_up_to(path)
+            judged = yield from self._judged(path, draw)
+            yield judged.attempt
+        self.left -= judged.attempt.step - self._step(path)
+        return judged
+
+    def _judged(self, path: list[_Judged[M]], draw: int) -> Generator[Progress, None, _Judged[M]]:
+        """Makes the piece behind a path, all of which is made."""
+        state, past = self.state, self.verifier.begin()
+        if path:
+            assert path[-1].made is not None
+            state, past = path[-1].made[0].state, path[-1].made[1]
+        piece = yield from _made(self.rollout, state.fork(), self.noise_of(draw), draw)
+        assert piece is not None, "the clip is not whole yet"
+        finding, memory = Finding(score=0.0, passed=True), past
+        if piece.latents_BCTHW is not None:
+            finding, memory = self.verifier(past, piece.latents_BCTHW, piece.frames)
+        attempt = Attempt(frames=piece.frames, draw=draw, step=piece.state.step, given=piece.given, finding=finding)
+        return _Judged(attempt, (piece, memory))
+
+    def _made_up_to(self, path: list[_Judged[M]]) -> Iterator[Progress]:
+        """Makes again what a search that was cut off had made of a path."""
+        for i, judged in enumerate(path):
+            if judged.made is None:
+                judged.made = (yield from self._judged(path[:i], judged.attempt.draw)).made
+
+    def _step(self, path: list[_Judged[M]]) -> int:
+        """Where the rollout stands behind a path."""
+        return path[-1].attempt.step if path else self.state.step
 
 
-def _rank(finding: Finding | None) -> tuple[bool, float]:
-    return (False, float("-inf")) if finding is None else (finding.passed, finding.score)
-
-
-def _piece_of(node: _Node[Any]) -> Piece:
-    assert node.piece is not None, "the first place follows no piece"
-    return node.piece
+def _rank(path: list[_Judged[Any]]) -> tuple[bool, float, int, int]:
+    """Larger is better: what passes, then what is liked, then what has fewer faults, then what is sound for longer."""
+    finding = path[-1].attempt.finding
+    return finding.passed, finding.score, -len(finding.evidence), finding.since
 
 
 def _made(

@@ -1,5 +1,6 @@
 """The judge inside generation: pieces redone, the best of several kept, and the record that makes either again."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from vgen.checkpoint import Checkpoint
 from vgen.cli import _run
 from vgen.clip import Clip
 from vgen.config import merge
-from vgen.errors import ConfigError
+from vgen.errors import ConfigError, InputError
 from vgen.judge.judging import report_on, select_rules
 from vgen.judge.observation import Observation
 from vgen.judge.rule import Rule
@@ -50,6 +51,7 @@ class Mood:
     def __init__(self, needed: float) -> None:
         self.needed = needed
         self.looked = 0
+        self.dark_since = 0
 
     def observe(self, frames_FYX3: np.ndarray, fps: float) -> Any:
         self.looked += 1
@@ -60,10 +62,11 @@ class Mood:
                          violation=1 - seen)  # fmt: skip
         return Report(clip="", verdicts=(broken,), plausibility=seen, coverage=1, calibration="", versions={})
 
-    def finding_of(self, report: Report, *, since: int = 0, shown: float | None = None) -> Finding:
+    def finding_of(self, report: Report, *, shown: float | None = None) -> Finding:
         assert report.plausibility is not None
         passed = report.verdicts[0].status == "ok"
-        return Finding(score=report.plausibility, passed=passed, evidence=({"text": "too dark"},))
+        evidence = () if passed else ({"frames": [self.dark_since, 8], "text": "too dark"},)
+        return Finding(score=report.plausibility, passed=passed, evidence=evidence)
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def mood(monkeypatch: pytest.MonkeyPatch) -> Mood:
     found = Mood(2.0)  # nothing ever passes
     monkeypatch.setattr(search_module, "observe", found.observe)
     monkeypatch.setattr(search_module, "report_on", found.report_on)
-    monkeypatch.setattr(search_module, "kept", lambda prompt, seen, whole=True: 1.0)
+    monkeypatch.setattr(search_module, "kept", lambda prompt, seen: 1.0)
     monkeypatch.setattr(search_module, "finding_of", found.finding_of)
     return found
 
@@ -145,17 +148,21 @@ def test_what_makes_no_sense_together_is_refused(values: dict[str, Any], message
 CAUSAL: dict[str, Any] = {"sampler__name": "causal", "sampler__block": 1, "search__redo": 2}
 
 
-def test_redoing_tries_other_noise_and_keeps_the_best(pipeline: VideoPipeline, mood: Mood) -> None:
-    run = begin(pipeline, **CAUSAL, search__back=False)
-    frames = [event.frames_FYX3 for event in run.events() if event.frames_FYX3 is not None]
+def test_redoing_goes_back_to_where_the_evidence_begins_and_keeps_the_best(pipeline: VideoPipeline, mood: Mood) -> None:
+    mood.dark_since = 5  # of the third latent frame, the last
+    run = begin(pipeline, **CAUSAL)
+    events = [*run.events()]
     search = run.record()["search"]
     tried = [(one["latent_frames"][0], one["draw"]) for one in search["attempts"]]
-    assert tried == [(0, 0), *((frame, draw) for frame in (1, 2) for draw in range(3))]  # one picture is no clip
+    assert tried[:4] == [(0, 0), (1, 0), (2, 0), (2, 1)]
+    assert all(one["since"] == 2 for one in search["attempts"] if one["latent_frames"][0])
+    whole = [one for one in search["attempts"] if one["latent_frames"][1] == 2]
+    frames = np.concatenate([event.frames_FYX3 for event in events if event.frames_FYX3 is not None])
+    assert frames.mean() / 255 == pytest.approx(max(one["score"] for one in whole))
     plain = pipeline("a red ball", seed=1, sampler={"name": "causal", "block": 1})
-    assert np.concatenate(frames).mean() > plain.frames.mean()
-    for frame, draw in enumerate(search["draws"]):
-        scores = [one["score"] for one in search["attempts"] if one["latent_frames"][0] == frame]
-        assert scores[draw] == max(scores)
+    assert frames.mean() > plain.frames.mean()
+    steps = sum(event.stage == "denoise" for event in events)
+    assert steps <= 3 * next(event.total for event in events if event.stage == "denoise")
 
 
 def test_the_record_makes_it_again_without_judging(pipeline: VideoPipeline, mood: Mood) -> None:
@@ -168,17 +175,31 @@ def test_the_record_makes_it_again_without_judging(pipeline: VideoPipeline, mood
     assert mood.looked == looked
 
 
-def test_a_killed_search_goes_on_as_it_would_have(pipeline: VideoPipeline, mood: Mood, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [1, 4, 6])
+def test_a_killed_search_goes_on_as_it_would_have(
+    pipeline: VideoPipeline, mood: Mood, tmp_path: Path, cut: int
+) -> None:
     whole = begin(pipeline, **CAUSAL)
     frames = np.concatenate([event.frames_FYX3 for event in whole.events() if event.frames_FYX3 is not None])
     killed, checkpoint = begin(pipeline, **CAUSAL), Checkpoint(tmp_path / "clip.run")
+    judged = 0
     for event in killed.events(checkpoint):
-        if event.frames_FYX3 is not None:
-            break  # after the first piece
+        judged += event.stage == "verify"
+        if judged == cut:
+            break
     resumed = begin(pipeline, **CAUSAL)
     rest = [event.frames_FYX3 for event in resumed.events(checkpoint, resume=True) if event.frames_FYX3 is not None]
     assert np.array_equal(np.concatenate(rest), frames)
-    assert resumed.record()["search"]["draws"] == whole.record()["search"]["draws"]
+    assert resumed.record()["search"] == whole.record()["search"]
+
+
+@pytest.mark.parametrize("text", ["", "{}{", "[1]", '[{"latent_frames": [0, 1e999]}]', "3", "\udcff"])
+def test_a_damaged_search_is_told(pipeline: VideoPipeline, mood: Mood, tmp_path: Path, text: str) -> None:
+    checkpoint = Checkpoint(tmp_path / "clip.run")
+    next(event for event in begin(pipeline, **CAUSAL).events(checkpoint) if event.stage == "verify")
+    (tmp_path / "clip.run" / "search.json").write_text(text, errors="surrogateescape")
+    with pytest.raises(InputError, match=r"search\.json' is damaged"):
+        next(begin(pipeline, **CAUSAL).events(checkpoint, resume=True))
 
 
 def test_what_was_given_is_not_made_again(pipeline: VideoPipeline, mood: Mood) -> None:
@@ -207,17 +228,17 @@ def test_the_verifier_sees_the_clip_that_is_decoded(pipeline: VideoPipeline) -> 
     assert np.array_equal(past.frames_FYX3, np.concatenate(frames))
 
 
-def test_a_fault_of_the_past_does_not_fail_a_new_piece() -> None:
+def test_a_broken_law_fails_a_clip_and_names_its_frames() -> None:
     track = world.uniform(40, (100, 100), (4, 0)).astype(float)
     track[20:, 0] += 200.0  # a leap at frame 20
     observation: Observation = seen(body(track))
     report = report_on(observation, rules=select_rules(["teleport"]))
     assert report.verdicts[0].status == "violated"
-    assert not finding_of(report, since=0).passed
-    assert not finding_of(report, since=20).passed
-    assert finding_of(report, since=30).passed
-    assert finding_of(report, since=30).evidence[0]["rule"] == "teleport"
-    assert finding_of(report, since=30).score == report.plausibility
+    found = finding_of(report)
+    assert not found.passed
+    assert found.evidence[0]["rule"] == "teleport"
+    assert found.evidence[0]["frames"][0] in (19, 20)
+    assert found.score == report.plausibility
 
 
 def test_a_clip_that_shows_less_than_the_prompt_says_fails_and_counts_less() -> None:
@@ -253,8 +274,9 @@ def test_redoing_from_the_command_line_replays(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: Mood, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    mood.dark_since = 5  # of the last piece
     words = ["generate", "a red ball", "--model", str(folder), "--seed", "4", "-o", "clip.mkv", "--sampler", "causal"]
-    assert _run([*words, "--redo", "1", "sampler.block=1"]) == 0
+    assert _run([*words, "--redo", "3", "sampler.block=1"]) == 0
     assert "latent frames 1 to 1, noise 0: too dark" in capsys.readouterr().err
     record = json.loads((tmp_path / "clip.json").read_text())
     assert any(record["search"]["draws"])
@@ -265,6 +287,32 @@ def test_redoing_from_the_command_line_replays(
     (tmp_path / "clip.json").write_text(json.dumps(record))
     assert _run(["replay", "clip.json", "--model", str(folder)]) == 2
     assert "no list of draws" in capsys.readouterr().err
+
+
+def test_an_interrupted_search_resumes_from_the_command_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: Mood, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", "a red ball", "--model", str(folder), "--seed", "4", "--sampler", "causal"]
+    words += ["--redo", "2", "sampler.block=1", "-o"]
+    assert _run([*words, "whole.mkv"]) == 0
+    looks = mood.looked
+
+    def interrupted(frames_FYX3: np.ndarray, fps: float) -> Any:
+        if mood.looked == looks + 3:
+            raise KeyboardInterrupt
+        return mood.observe(frames_FYX3, fps)
+
+    monkeypatch.setattr(search_module, "observe", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        assert _run([*words, "clip.mkv"]) != 0
+    assert "--resume clip.run" in capsys.readouterr().err
+    monkeypatch.setattr(search_module, "observe", mood.observe)
+    assert _run(["generate", "--resume", "clip.run", "--model", str(folder)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.json", "clip.mkv", "whole.json", "whole.mkv"]
+    made, whole = (json.loads((tmp_path / name).read_text()) for name in ("clip.json", "whole.json"))
+    assert made["search"] == whole["search"]
+    assert made["frames"] == whole["frames"]
 
 
 def test_events_say_what_was_judged(pipeline: VideoPipeline, mood: Mood) -> None:

@@ -4,9 +4,11 @@
     image.png, base.mkv         the first frame, or the clip to go on from, where there is one
     latents-00000012.safetensors   finished latent frames from that one on; never written again
     state.safetensors           where the rollout stands; replaced after each chunk, last of all
+    search.json                 of a search, in place of the two above: what it has judged
 
-Keys and values are not stored: the finished frames make them again, to the last bit, in one pass each. What is read
-back is data: safetensors and JSON, and no path is taken from it.
+Keys and values are not stored: the finished frames make them again, to the last bit, in one pass each. Nor are the
+frames of a search, whose draws make them again. What is read back is data: safetensors and JSON, and no path is taken
+from it.
 """
 
 import json
@@ -28,16 +30,15 @@ from vgen.clip import Clip
 from vgen.errors import InputError
 from vgen.files import os_errors, remove, replacing
 from vgen.records import read_record
-from vgen.samplers import Ahead, RolloutState
+from vgen.samplers import Attempt, Finding, RolloutState
 
-__all__ = ["BASE", "IMAGE", "Checkpoint"]
+__all__ = ["BASE", "IMAGE", "Checkpoint", "attempt_row"]
 
 SUFFIX = ".run"
-RECORD, STATE = "record.json", "state.safetensors"
-DRAWS, AHEAD = "draws", "ahead"
+RECORD, STATE, SEARCH = "record.json", "state.safetensors", "search.json"
 IMAGE, BASE = "image.png", "base.mkv"
 OURS = re.compile(
-    r"(record\.json|state\.safetensors|image\.png|base(\.partial)?\.mkv|latents-\d{8}\.safetensors)(\.partial-\w+)?"
+    r"(record\.json|search\.json|state\.safetensors|image\.png|base(\.partial)?\.mkv|latents-\d{8}\.safetensors)(\.partial-\w+)?"
 )
 
 
@@ -60,8 +61,8 @@ class Checkpoint:
 
     @property
     def begun(self) -> bool:
-        """Whether a chunk has been finished, so that there is something to go on from."""
-        return (self.path / STATE).is_file()
+        """Whether a chunk has been finished or judged, so that there is something to go on from."""
+        return (self.path / STATE).is_file() or (self.path / SEARCH).is_file()
 
     def check(self) -> None:
         """Refuses a place where there is something already that must not go.
@@ -97,25 +98,15 @@ class Checkpoint:
         with replacing(self.path / RECORD) as partial:
             partial.write_text(json.dumps(record, allow_nan=False), encoding="utf-8", errors="backslashreplace")
 
-    def add(
-        self,
-        state: RolloutState,
-        first: int,
-        latents_BCTHW: Tensor,
-        *,
-        draws: Sequence[int] = (),
-        ahead: Ahead | None = None,
-    ) -> None:
-        """Keeps finished latent frames from `first` on, and then where the rollout stands.
-
-        Args:
-            draws: which noise each piece so far was made from.
-            ahead: of the last piece.
-        """
+    def add(self, state: RolloutState, first: int, latents_BCTHW: Tensor) -> None:
+        """Keeps finished latent frames from `first` on, and then where the rollout stands."""
         self._write(_name(first), {"latents": latents_BCTHW})
-        further = [] if ahead is None else [ahead.draw, ahead.drawn, ahead.returned]
-        search = {DRAWS: torch.tensor(draws, dtype=torch.int64), AHEAD: torch.tensor(further, dtype=torch.int64)}
-        self._write(STATE, state.state_dict() | search)
+        self._write(STATE, state.state_dict())
+
+    def keep_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Keeps all that a search has judged."""
+        with replacing(self.path / SEARCH) as partial:
+            partial.write_text(json.dumps([attempt_row(one) for one in attempts], allow_nan=False), encoding="utf-8")
 
     def record(self) -> dict[str, Any]:
         """What was asked.
@@ -147,19 +138,20 @@ class Checkpoint:
         self.in_use = True
         return state
 
-    def search(self) -> tuple[list[int], Ahead | None]:
-        """Which noise each piece so far was made from, and what a search knew of what follows.
+    def attempts(self) -> list[Attempt]:
+        """What a search has judged, in its order.
 
         Raises:
             InputError: it is damaged.
         """
-        kept = self._read(STATE)
-        draws, further = (kept.get(key, torch.empty(0, 0)) for key in (DRAWS, AHEAD))
-        if any(one.ndim != 1 or one.dtype != torch.int64 for one in (draws, further)) or len(further) not in (0, 3):
-            raise InputError(f"'{self.path / STATE}' is damaged: it holds no state of a run")
-        numbers = [int(number) for number in further]
-        ahead = Ahead(draw=numbers[0], drawn=numbers[1], returned=bool(numbers[2])) if numbers else None
-        return [int(draw) for draw in draws], ahead
+        path = self.path / SEARCH
+        with os_errors("read", path):
+            text = path.read_text(encoding="utf-8", errors="replace")
+        self.in_use = True
+        try:
+            return [_attempt(row) for row in json.loads(text)]
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:  # JSON, and not ours
+            raise InputError(f"'{path}' is damaged: it holds no attempts of a search") from error
 
     def finished(self, frames: range) -> Tensor:
         """Clean latents [1, C, T, H, W] of finished frames, on the CPU.
@@ -199,3 +191,32 @@ class Checkpoint:
 
 def _name(first: int) -> str:
     return f"latents-{first:08d}.safetensors"
+
+
+def attempt_row(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as plain JSON, for records and checkpoints."""
+    return {
+        "latent_frames": [attempt.frames.start, attempt.frames.stop - 1],
+        "draw": attempt.draw,
+        "step": attempt.step,
+        "given": attempt.given,
+        "passed": attempt.finding.passed,
+        "score": attempt.finding.score,
+        "since": attempt.finding.since,
+        "evidence": list(attempt.finding.evidence),
+    }
+
+
+def _attempt(row: dict[str, Any]) -> Attempt:
+    """The inverse of `attempt_row`."""
+    first, last = map(int, row["latent_frames"])
+    finding = Finding(
+        score=float(row["score"]), passed=bool(row["passed"]), since=int(row["since"]), evidence=tuple(row["evidence"])
+    )
+    return Attempt(
+        frames=range(first, last + 1),
+        draw=int(row["draw"]),
+        step=int(row["step"]),
+        given=bool(row["given"]),
+        finding=finding,
+    )

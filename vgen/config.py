@@ -127,13 +127,12 @@ class SearchConfig:
     """Whether the judge looks on while clips are made; `rules` are what it chooses by, configs/search/ where None.
 
     `best_of` keeps one of several clips, `prune` drops half of them at a time while they are still noisy; `redo` is how
-    often a piece that breaks a law is made again, `back` whether the piece before it is then made again too.
+    many clips' worth of steps may go into making a clip anew from before what is wrong in it.
     """
 
     best_of: int = 1
     prune: list[float] | None = None
     redo: int = 0
-    back: bool = True
     rules: list[str] | None = None
 
 
@@ -255,7 +254,7 @@ CHECKS: dict[str, Range | OneOf | Frames] = {
     "attention.dense_last_steps": Range(0, 1000),
     "attention.dense_layers": Range(0, 1000),
     "search.best_of": Range(1, 1000, " clips"),
-    "search.redo": Range(0, 100, " times"),
+    "search.redo": Range(0, 100, " clips"),
     "run.dtype": OneOf(DTYPES),
 }
 
@@ -432,7 +431,7 @@ def _check_together(config: GenerateConfig) -> None:
         )
     search = config.search
     if search.best_of > 1 and search.redo:
-        raise ConfigError("search.best_of compares whole clips, search.redo goes piece by piece; give one of them")
+        raise ConfigError("search.best_of makes several clips, search.redo mends one; give one of them")
     if search.prune is not None and search.best_of == 1:
         raise ConfigError("search.prune drops some of several clips; say of how many with search.best_of")
     if search.prune is not None and not all(0 < share < 1 for share in search.prune):

@@ -31,7 +31,7 @@ RESOLVED_KEYS = frozenset(
         *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale", "fit", "story")),
         *SAMPLER_KEYS,
         *ATTENTION_KEYS,
-        *(f"search.{name}" for name in ("redo", "back", "rules")),
+        *(f"search.{name}" for name in ("redo", "rules")),
     }
 )
 
@@ -118,7 +118,7 @@ class Job:
         if self.fit is not None:
             resolved["request.fit"] = self.fit
         if self.search.redo:
-            resolved |= {f"search.{name}": getattr(self.search, name) for name in ("redo", "back", "rules")}
+            resolved |= {f"search.{name}": getattr(self.search, name) for name in ("redo", "rules")}
         return resolved
 
     def seen(self, per_latent: int) -> list[dict[str, Any]]:

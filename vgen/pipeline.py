@@ -103,7 +103,7 @@ class VideoPipeline:
             sampler: a preset of `configs/sampler`; or with its options, `{"name": "streaming", "window": 9}`.
             attention: a pattern or preset, as `radial`; or with its knobs, `{"name": "radial", "decay": 0.3}`.
             best_of: makes so many clips, from this seed on, and returns the one that the judge likes best.
-            redo: makes each finished piece that breaks a law again, so many times at most.
+            redo: makes a clip that breaks a law anew from before that, for so many clips' worth of steps at most.
 
         Raises:
             VgenError: one of its children, with one line that says what is possible.

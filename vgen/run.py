@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vgen.attention import VideoAttention
-from vgen.checkpoint import Checkpoint
+from vgen.checkpoint import Checkpoint, attempt_row
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, flat
 from vgen.drift import DriftMeter
@@ -26,7 +26,6 @@ from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.vae import StreamingDecoder, encode_frames
 from vgen.plan import Plan, check_memory, free_mib, in_one_clip
 from vgen.samplers import (
-    Ahead,
     Attempt,
     Branches,
     CoupledWindows,
@@ -118,7 +117,6 @@ class Run:
         self._chunks: list[int] = []
         self._attempts: list[Attempt] = []
         self._drawn: list[int] = []
-        self._ahead: Ahead | None = None
         calls = job.num_steps * model.dit.config.num_layers * (2 if job.guidance_scale > 1 else 1)
         if attention is None:
             attention = job.attention.build(calls, decay=job.sampling.decay, fusion=job.sampling.fusion)
@@ -128,8 +126,8 @@ class Run:
 
     @property
     def resumable(self) -> bool:
-        """Whether a killed run can be gone on with, from the pieces that it has finished."""
-        return self.job.sampling.in_chunks
+        """Whether a killed run can be gone on with, from the pieces that it has finished or judged."""
+        return self.job.sampling.in_chunks and self.draws is None
 
     def __iter__(self) -> Iterator[Event]:
         """Runs the job. Leaving the loop stops it; a second loop is a mistake.
@@ -159,11 +157,8 @@ class Run:
         rollout, context = self._rollout()
         state = rollout.start(context)
         if checkpoint is not None and resume:
-            device = self.model.dit.device
-            state = checkpoint.state(context, device)
-            rollout.resume(state, lambda frames: checkpoint.finished(frames).to(device))
+            state = self._gone_on(rollout, context, checkpoint)
             self._resumed = state.front
-            self._drawn, self._ahead = checkpoint.search()
         elif checkpoint is not None:
             checkpoint.begin(self.record() | {"output": output}, image_YX3=self.job.image_YX3, base=self.job.base)
         clock.add("text")
@@ -175,6 +170,16 @@ class Run:
             for frame in range(state.front):
                 yield from self._decoded(decoder, frame, checkpoint.finished(range(frame, frame + 1)), clock)
         yield from self._denoised(rollout, state, decoder, checkpoint, clock)
+
+    def _gone_on(self, rollout: Rollout[Any], context: Any, checkpoint: Checkpoint) -> RolloutState:
+        """Where a killed run goes on: a search with what it has judged, another from its last chunk."""
+        if self.job.search.redo:
+            self._attempts = checkpoint.attempts()
+            return rollout.start(context)
+        device = self.model.dit.device
+        state = checkpoint.state(context, device)
+        rollout.resume(state, lambda frames: checkpoint.finished(frames).to(device))
+        return state
 
     def clip(self) -> Clip:
         """Runs the job to its end.
@@ -235,7 +240,7 @@ class Run:
     ) -> Iterator[Event]:
         total = rollout.total
         assert total is not None, "a job has an end"
-        for made in self._searched(rollout, state, checkpoint):
+        for made in self._searched(rollout, state):
             if isinstance(made, Progress):
                 clock.add("denoise")
                 yield Event(stage="denoise", done=made.move.index + 1, total=total, x0_BCTHW=made.x0_BCTHW)
@@ -243,33 +248,22 @@ class Run:
             elif isinstance(made, Attempt):
                 clock.add("verify")
                 self._attempts.append(made)
+                if checkpoint is not None:
+                    checkpoint.keep_attempts(self._attempts)
                 yield Event(stage="verify", done=made.frames.stop, total=self.job.frames, attempt=made)
                 clock.restart()
             else:
-                yield from self._finished(made, decoder, checkpoint, clock)
+                yield from self._finished(made, decoder, None if self.job.search.redo else checkpoint, clock)
 
-    def _searched(
-        self, rollout: Rollout[Any], state: RolloutState, checkpoint: Checkpoint | None
-    ) -> Iterator[Progress | Attempt | Piece]:
-        """The rollout's steps and pieces, those that fail made again where the job asks for it."""
-        search = self.job.search
+    def _searched(self, rollout: Rollout[Any], state: RolloutState) -> Iterator[Progress | Attempt | Piece]:
+        """The rollout's steps and pieces, made anew from before what is wrong where the job asks for it."""
+        redo = self.job.search.redo
         if self.draws is not None:
             yield from replayed(rollout, state, noise_of=self._noise, draws=self.draws)
-        elif search.redo:
+        elif redo:
             assert self.verifier is not None
-            past = self.verifier.begin()
-            if state.front and checkpoint is not None:
-                _, past = self.verifier(past, checkpoint.finished(range(state.front)), range(state.front))
-            yield from redone(
-                rollout,
-                state,
-                self.verifier,
-                noise_of=self._noise,
-                tries=search.redo,
-                back=search.back,
-                memory=past,
-                ahead=self._ahead,
-            )
+            known = tuple(self._attempts)
+            yield from redone(rollout, state, self.verifier, noise_of=self._noise, redo=redo, known=known)
         else:
             yield from _pieces(rollout, state)
 
@@ -281,23 +275,14 @@ class Run:
         if piece.latents_BCTHW is None:
             return
         if checkpoint is not None:
-            checkpoint.add(piece.state, piece.frames.start, piece.latents_BCTHW, draws=self._drawn, ahead=piece.ahead)
+            checkpoint.add(piece.state, piece.frames.start, piece.latents_BCTHW)
         clock.restart()
         for frame, latent_BCTHW in zip(piece.frames, piece.latents_BCTHW.split(1, dim=2), strict=True):
             yield from self._decoded(decoder, frame, latent_BCTHW, clock)
 
     def _search_record(self) -> dict[str, Any]:
         """What was tried, and which noise each piece took: enough to make the clip again without judging."""
-        tried = [
-            {
-                "latent_frames": [one.frames.start, one.frames.stop - 1],
-                "draw": one.draw,
-                "passed": one.finding.passed,
-                "score": one.finding.score,
-                "evidence": list(one.finding.evidence),
-            }
-            for one in self._attempts
-        ]
+        tried = [attempt_row(one) for one in self._attempts]
         return {"draws": self._drawn, "attempts": tried}
 
     def _base_frames(self) -> Iterator[Event]:

@@ -30,7 +30,7 @@ from vgen.judge.rule import Rule
 from vgen.judge.signs import kept
 from vgen.judge.verdict import Report
 from vgen.models.load import LoadedModel
-from vgen.models.vae import StreamingDecoder
+from vgen.models.vae import StreamingDecoder, latent_frames
 from vgen.plan import Plan
 from vgen.run import Event, Run, as_frames
 from vgen.samplers import Finding
@@ -81,14 +81,13 @@ def _shipped() -> Mapping[str, list[str]]:
     return read
 
 
-def finding_of(report: Report, *, since: int = 0, shown: float | None = None) -> Finding:
-    """What a report says of a clip whose frames from `since` on are new.
+def finding_of(report: Report, *, shown: float | None = None) -> Finding:
+    """What a report says of a clip.
 
     Args:
         shown: the share of what the prompt says that the clip shows; None where nobody looked.
     """
     broken = [verdict for verdict in report.verdicts if verdict.status == "violated"]
-    fresh = [verdict for verdict in broken if any(piece.frames[1] >= since for piece in verdict.evidence[:1])]
     evidence = tuple(
         {
             "rule": verdict.rule,
@@ -101,21 +100,17 @@ def finding_of(report: Report, *, since: int = 0, shown: float | None = None) ->
     score = (UNDECIDED if report.plausibility is None else report.plausibility) * (1.0 if shown is None else shown)
     if shown is not None and shown < 1:
         evidence = (*evidence, {"prompt": round(shown, 4), "text": "shows a part of what the prompt says"})
-    return Finding(score=score, passed=not fresh and shown in (None, 1.0), evidence=evidence)
+    return Finding(score=score, passed=not evidence, evidence=evidence)
 
 
-def found_in(
-    seen: Observation, rules: Sequence[Rule], prompt: str | None, *, since: int = 0, whole: bool = True
-) -> Finding:
+def found_in(seen: Observation, rules: Sequence[Rule], prompt: str | None) -> Finding:
     """What laws and a prompt say of what was seen.
 
     Args:
         prompt: in the playground's words, to look for what it says; nobody looks where None.
-        since: the first frame that is new.
-        whole: whether the clip is at its end, so that what the prompt says has to have happened.
     """
-    shown = None if prompt is None else kept(prompt, seen, whole=whole)
-    return finding_of(report_on(seen, rules=rules), since=since, shown=shown)
+    shown = None if prompt is None else kept(prompt, seen)
+    return finding_of(report_on(seen, rules=rules), shown=shown)
 
 
 def prompt_of(job: Job, model: LoadedModel) -> str | None:
@@ -134,8 +129,8 @@ class Watched:
 class JudgeVerifier:
     """Decodes each new piece behind the clip so far and judges the whole.
 
-    A piece fails by a law that is broken in it, and by a thing that is not what the prompt says; the last piece also
-    where what the prompt says has not happened.
+    A clip fails by a law that it breaks, from the first frame of the evidence on; and at its end by what it does not
+    show of the prompt, from its beginning on. Before the end, things that have not moved yet are easily missed.
 
     Args:
         vae: the model's.
@@ -166,8 +161,13 @@ class JudgeVerifier:
         if len(clip_FYX3) < MIN_FRAMES:
             return Finding(score=UNDECIDED, passed=True), watched
         seen = observe(clip_FYX3, self.fps)
-        since, whole = len(clip_FYX3) - len(new_FYX3), frames.stop >= self.frames
-        return found_in(seen, self.rules, self.prompt, since=since, whole=whole), watched
+        found = found_in(seen, self.rules, self.prompt if frames.stop >= self.frames else None)
+        return replace(found, since=self._first_at_fault(found)), watched
+
+    def _first_at_fault(self, found: Finding) -> int:
+        """The latent frame that the earliest evidence begins in; 0 where the evidence is of no frames."""
+        first = min((one["frames"][0] if "frames" in one else 0 for one in found.evidence), default=0)
+        return latent_frames(first + 1, self.vae.config.scale_factor_temporal) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +256,7 @@ class BestOf:
             candidate = self._judged(entrant.run.job.seed, clip)
             self._candidates.append(candidate)
             yield Event(stage="verify", done=number, total=len(entrants))
-            if best is None or candidate.select.score > best[0].select.score:
+            if best is None or _rank(candidate.select) > _rank(best[0].select):
                 best, self._chosen = (candidate, clip), entrant.run
         assert best is not None
         frames_FYX3 = best[1].frames
@@ -308,7 +308,7 @@ class BestOf:
     def _better_half(self, entrants: "list[_Entrant]", share: float) -> "list[_Entrant]":
         """Judges present guesses, and keeps those that look better, in their order."""
         found = [self._found(self._seen(entrant.guess())) for entrant in entrants]
-        order = sorted(range(len(entrants)), key=lambda i: found[i].score, reverse=True)
+        order = sorted(range(len(entrants)), key=lambda i: _rank(found[i]), reverse=True)
         kept = {*order[: -(-len(entrants) // 2)]}
         for i in set(range(len(entrants))) - kept:
             seed = entrants[i].run.job.seed
@@ -383,6 +383,11 @@ class _Count:
 
 
 AnyRun: TypeAlias = Run | BestOf
+
+
+def _rank(found: Finding) -> tuple[float, int]:
+    """Larger is better; a law that is wholly broken leaves nothing of the score, and then fewer faults are better."""
+    return found.score, -len(found.evidence)
 
 
 def _scores(candidates: Sequence[Candidate]) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ ASKED = Asked(count=2, candidates=3, redo=2)
 
 
 def row(select: float, report: float | None, detector: bool, steps: int = 10) -> dict[str, Any]:
-    return {"select": select, "passed": True, "report": report, "detector": detector, "steps": steps}
+    return {"select": select, "passed": True, "faults": 0, "report": report, "detector": detector, "steps": steps}
 
 
 ROWS = {
@@ -57,7 +57,7 @@ def test_a_run_that_was_cut_off_makes_only_what_is_left(tmp_path: Path, monkeypa
     whole = bench_search(ASKED, store=store, say=lambda line: None)
     assert sorted(made) == sorted(ROWS)
     lines = store.read_text().splitlines()
-    store.write_text("\n".join([*lines[:4], lines[4][:20]]) + "\n")
+    store.write_text("\n".join([*lines[:4], lines[4][:20]]))
     made.clear()
     assert bench_search(ASKED, store=store, say=lambda line: None)["gain"] == whole["gain"]
     assert sorted(made) == sorted({*ROWS} - {json.loads(line)["key"] for line in lines[1:4]})

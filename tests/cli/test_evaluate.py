@@ -22,11 +22,12 @@ from tests.evaluate.vlm.chat_server import Answer, completion, serving
 from tests.folders import tiny_folder
 from vgen.cli import _run
 from vgen.errors import ConfigError
-from vgen.evaluate.benchmark import Item, Measures, Sample
+from vgen.evaluate.benchmark import Item, Measures, Sample, Score
 from vgen.evaluate.benchmarks import BENCHMARKS
 from vgen.evaluate.jury import Cost, Jury
 from vgen.evaluate.layout import Found, check_root, files_of
 from vgen.evaluate.store import Row, Store
+from vgen.judge.card import Figure
 
 Run = Callable[..., tuple[int, str, str]]
 ASKED = "MODEL@https://host/v1"
@@ -44,6 +45,11 @@ def _layout(root: Path) -> Sequence[Found]:
 def _of_root(root: Path | None) -> Any:
     check_root("rooted", root, _layout)
     return brightness(2).items(None)
+
+
+def _told(path: Path) -> Sequence[Score]:
+    value = float(path.read_text())
+    return [Score(name="said@them", figure=Figure(value=value, interval=(0.2, 0.4), count=7), group="a [model]")]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +74,7 @@ def here(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         brightness(2, name="spoken", **chat),
         brightness(2, name="rooted", **rooted),
         brightness(2, name="of-judges", kind="judge"),
+        brightness(2, name="told", recount=_told),
     ):
         monkeypatch.setitem(BENCHMARKS, one.name, one)
     return tmp_path
@@ -228,11 +235,15 @@ def test_a_command_makes_the_clips_and_is_gone_on_with(run: Run) -> None:
         (("doctor", "brightness", "videos"), "nothing to check"),
         (("doctor", "rooted", "none"), "no such folder"),
         (("items", "playground"), "name a folder"),
+        (("recount", "brightness", "videos"), "possible: phygenbench, tc-bench-t2v, tc-bench-i2v, told"),
+        (("recount", "told", "none"), "'none': no such file or folder"),
+        (("recount", "phygenbench", "videos"), "cannot read 'videos'"),
+        (("recount", "tc-bench-i2v", "videos"), "name a checkout of TC-Bench's repository"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(run: Run, here: Path, words: tuple[str, ...], message: str) -> None:
     before = sorted(here.rglob("*"))
-    outside = () if words[0] in ("doctor", "items") or "--resume" in words else ("-o", "out")
+    outside = () if words[0] in ("doctor", "items", "recount") or "--resume" in words else ("-o", "out")
     code, out, err = run(*words, *outside)
     assert code == 2 and not out and message in err
     assert [line for line in err.splitlines() if line.startswith("vgen: ")] == err.splitlines()
@@ -323,6 +334,17 @@ def test_the_benchmarks_are_listed(run: Run) -> None:
     code, out, _ = run("list", "--json")
     rows = {row["name"]: row for row in json.loads(out)}
     assert [*rows] == [*BENCHMARKS] and rows["spoken"]["asks"] == ["chat"] and not rows["playground"]["root"]
+
+
+def test_answers_of_others_are_added_up(run: Run) -> None:
+    Path("answers").write_text("0.3")
+    code, out, err = run("recount", "told", "answers")
+    assert code == 0 and not err and "a [model]: said@them" in out and "[0.200, 0.400]" in out
+    code, out, _ = run("recount", "told", "answers", "--format", "json")
+    figure = {"value": 0.3, "interval_95": [0.2, 0.4], "clips": 7}
+    score = {"group": "a [model]", "name": "said@them", "better": "higher", "beside": {}, **figure}
+    assert code == 0
+    assert json.loads(out) == {"schema": "vgen evaluate recount 1", "benchmark": "told", "scores": [score]}
 
 
 def test_items_are_what_the_folder_of_videos_is_searched_for(run: Run) -> None:

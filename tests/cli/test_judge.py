@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.evaluate.vlm.chat_server import Answer, completion, serving
 from tests.judge.sights import falling, measurement, painted, rule
 from vgen.cli import _run
 from vgen.clip import Clip
@@ -88,6 +89,61 @@ def test_a_prompt_is_used_or_said_not_to_be(here: Path, capsys: pytest.CaptureFi
     assert code == 2 and "event_order" in err
 
 
+# On `event_order`, which no card knows: that it is there; moving, pushed (turned), chain, the law (turned).
+BREAKS = [completion(text) for text in ("Yes", "Yes", "No", "Yes", "Yes")]
+
+
+def test_a_model_is_asked_what_is_left_open_and_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("ball.mkv", "--report", "out", "--format", "json")
+    code, out, _ = run(capsys, *words)
+    without = json.loads(out)
+    with serving(*BREAKS) as server:
+        asked = run(capsys, *words, "--ask", f"seer@{server.url}", "--votes", "1")
+        assert len(server.got) == 5
+        assert run(capsys, *words, "--ask", f"seer@{server.url}", "--votes", "1")[:2] == asked[:2]
+        assert len(server.got) == 6  # that it is there; the answers are on record
+    found = json.loads(asked[1])
+    assert asked[0] == code and "1 law left open; asking seer: at most 4 calls, about" in asked[2]
+    assert "ask: 4/4" in asked[2] and "--ask recorded:out.answers.jsonl" in asked[2]
+    assert found | {"asked": []} == without and found == json.loads(Path("out/report.json").read_text())
+    assert [(one["law"], one["outcome"], one["votes"]) for one in found["asked"]] == [
+        ("event_order", "broken", ["broken"])
+    ]
+    assert "Asked of seer" in Path("out/report.html").read_text()
+    Path("out.answers.jsonl").rename("kept.jsonl")
+    again = run(capsys, "ball.mkv", "--ask", "recorded:kept.jsonl", "--votes", "1")
+    assert again[0] == code and "says broken: event_order (1 of 1)" in again[1]
+
+
+def test_laws_without_a_breach_stay_so_whatever_a_model_says(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(*BREAKS) as server:
+        words = ("--ask", f"seer@{server.url}", "--votes", "1")
+        code, out, _ = run(capsys, "ball.mkv", "--rules", "permanence,event_order", *words)
+        assert code == 0 and "no law found broken" in out and "says broken: event_order" in out
+        code, _, err = run(capsys, "ball.mkv", "--rules", "permanence", *words)
+        assert code == 0 and "no law is left open; seer is not asked" in err
+
+
+def test_an_endpoint_that_fails_is_an_error_of_its_law(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(completion("Yes"), completion("Yes"), Answer(status=400, body=b"too long")) as server:
+        words = ("ball.mkv", "--report", "out", "--ask", f"seer@{server.url}", "--votes", "1")
+        code, out, _ = run(capsys, *words)
+    report = json.loads(Path("out/report.json").read_text())
+    assert code == 1 and "frames 11-12: Thing 0 jumps." in out and report["plausibility"] is not None
+    assert [(one["law"], one["outcome"], one["votes"]) for one in report["asked"]] == [("event_order", "error", [])]
+    assert "HTTP 400: too long" in report["asked"][0]["reason"] and "failed: http" in out
+
+
+def test_a_record_of_another_judge_is_left_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(*BREAKS) as server:
+        words = ("ball.mkv", "--report", "out", "--votes", "1")
+        assert run(capsys, *words, "--ask", f"seer@{server.url}")[0] == 1
+        before = Path("out.answers.jsonl").read_bytes()
+        code, _, err = run(capsys, *words, "--ask", f"other@{server.url}")
+    assert code == 2 and "holds answers of seer, not of other; name another --report" in err
+    assert Path("out.answers.jsonl").read_bytes() == before
+
+
 def _bad_files() -> None:
     Path("empty.mp4").write_bytes(b"")
     Path("noise.mp4").write_bytes(bytes(range(256)) * 40)
@@ -119,6 +175,12 @@ def _bad_files() -> None:
         (("ball.mkv", "--report", "folder/no/out"), "does not exist"),
         (("ball.mkv", "--report", "note.txt"), "something else"),
         (("ball.mkv", "--report", "."), "no name for a file"),
+        (("ball.mkv", "--ask", "measured"), "is a critic"),
+        (("ball.mkv", "--ask", "o3"), "nobody to ask is called 'o3'; possible: MODEL@https://host/v1"),
+        (("ball.mkv", "--ask", "recorded:none"), "cannot read 'none'"),
+        (("ball.mkv", "--ask", "m@http://127.0.0.1:9/v1"), "cannot be asked"),
+        (("ball.mkv", "--ask", "recorded:none", "--votes", "2"), "give an odd number"),
+        (("ball.mkv", "--votes", "3"), "name whom to ask"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

@@ -9,7 +9,7 @@ from tests.evaluate.vlm.chat_server import completion, serving
 from tests.evaluate.vlm.tiny_vlm import write_tiny_vlm
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.evaluate.critics.measured import Measured
-from vgen.evaluate.judges import CRITICS, open_judge
+from vgen.evaluate.judges import CRITICS, open_chat, open_judge
 from vgen.evaluate.vlm.recorded import Recorded
 from vgen.judge.card import load_card, provisional_card
 
@@ -30,6 +30,14 @@ def test_every_kind_of_judge_opens(tmp_path: Path) -> None:
 def test_an_unknown_judge_says_what_is_possible(spec: str) -> None:
     with pytest.raises(ConfigError, match=r"MODEL@https://host/v1, local:FOLDER, recorded:FILE, measured"):
         open_judge(spec)
+
+
+@pytest.mark.parametrize("spec", ["measured", "travl:none", "geophys:none"])
+def test_a_critic_is_not_asked_and_not_loaded(spec: str) -> None:
+    with pytest.raises(ConfigError, match=r"is a critic, .* ask MODEL@https://host/v1, local:FOLDER, recorded:FILE"):
+        open_chat(spec)
+    with pytest.raises(ConfigError, match="nobody to ask is called 'o3'"):
+        open_chat("o3")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from tests.folders import tiny_folder
 from vgen.errors import ConfigError, InputError, VgenError
 from vgen.evaluate.benchmark import ItemError, Missing
 from vgen.evaluate.command import CommandSource
+from vgen.evaluate.generator import ModelSource
 from vgen.evaluate.places import lasting, safe_path
-from vgen.evaluate.sources import FolderSource, GivenSource, ModelSource, source_of
+from vgen.evaluate.sources import FolderSource, GivenSource, source_of
 from vgen.pipeline import VideoPipeline
 
 

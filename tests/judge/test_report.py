@@ -13,6 +13,7 @@ import pytest
 
 from tests.judge.sights import falling, measurement, observation, painted, rule, track
 from vgen.errors import InputError
+from vgen.judge.asked import Asked
 from vgen.judge.card import Card, provisional_card
 from vgen.judge.judging import Examination, report_on
 from vgen.judge.observation import Observation, Sight
@@ -227,6 +228,50 @@ def test_a_terminal_is_told_the_same() -> None:
         "a.mp4",
         "b.mp4",
     ]
+
+
+ASKED = (
+    Asked(
+        law="vanish", outcome="broken", votes=("broken", "kept", "broken"), chance=0.25, judge="<o3>", prompts="1a2b"
+    ),
+    Asked(law="spin", outcome="premise", reason="premise not met: flying", judge="<o3>", prompts="1a2b"),
+    Asked(law="mirror", outcome="error", reason="no connection", judge="<o3>", prompts="1a2b"),
+)
+
+
+def test_what_was_asked_stands_apart() -> None:
+    found = examination()
+    asked = replace(found, report=replace(found.report, asked=ASKED))
+    content, without = as_dict(asked.report), as_dict(found.report)
+    assert holds(content, REPORT_SCHEMA) == [] and without["asked"] == []
+    assert {name for name in content if content[name] != without[name]} == {"asked"}
+    assert content["asked"][0] == {
+        "law": "vanish",
+        "outcome": "broken",
+        "votes": ["broken", "kept", "broken"],
+        "chance": 0.25,
+        "reason": "",
+        "judge": "<o3>",
+        "prompts": "1a2b",
+    }
+    told = summary(asked.report)
+    assert told.startswith(summary(found.report)) and told.removeprefix(summary(found.report)).splitlines() == [
+        "",
+        "asked of <o3>#1a2b, which counts for nothing above:",
+        "  says broken: vanish (2 of 3, chance of kept 0.25)",
+        "  saw no case of: spin",
+        "  failed: no connection (mirror)",
+    ]
+    assert "says broken: vanish" in table([asked.report, found.report])
+    page = " ".join(Page(to_html(asked, card=CARD)).text.split())
+    assert "Asked of <o3>" in page and "says broken vanish (2 of 3, chance of kept 0.25)" in page
+    assert "no connection" in page and "Asked of" not in Page(to_html(found, card=CARD)).text
+
+
+def test_reports_of_an_older_schema_are_reports(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("")
+    (tmp_path / "report.json").write_text('{"schema": "vgen judge report 1"}')
+    check_folder(tmp_path)
 
 
 def test_every_rule_is_listed() -> None:

@@ -1,6 +1,6 @@
-"""What a search over clips gives: best of N whole clips, and pieces redone, beside the first clip and a random one.
+"""What a search over clips gives: the best of N, and one redone from its faults, beside the first and a random one.
 
-    vgen bench search [--count 40] [--candidates 8] [--redo 3] [--jobs 2] [--work DIR] [--write]
+    vgen bench search [--count 40] [--candidates 8] [--redo 7] [--jobs 2] [--work DIR] [--write]
 
 On held-out prompts of the playground, one sampler throughout. The search chooses by one set of laws and by the prompt
 as the judge reads it; the figure is of the other set of laws and of the prompt as the playground's detector reads it,
@@ -24,10 +24,11 @@ from vgen.clip import Clip
 from vgen.config import merge
 from vgen.errors import InputError
 from vgen.evaluate.statistics import mean_share, paired
-from vgen.files import os_errors, replacing
+from vgen.files import replacing
 from vgen.judge.card import Figure, load_card
 from vgen.judge.judging import report_on
 from vgen.judge.perception.observe import observe
+from vgen.lines import append_line, begin_lines, read_lines
 from vgen.pipeline import VideoPipeline
 from vgen.playground.caption import claim_of
 from vgen.playground.detect import agrees, detect
@@ -50,21 +51,22 @@ class Asked:
     Args:
         count: prompts, half from each held-out split.
         candidates: whole clips per prompt, N.
-        redo: how often a piece is made again.
+        redo: how many clips' worth of steps one clip may be mended with; N - 1 allows what best of N takes, and what is
+            taken is counted: a clip without fault ends the search.
         sampler: of all clips.
         jobs: processes.
     """
 
     count: int = 40
     candidates: int = 8
-    redo: int = 3
+    redo: int = 7
     sampler: str = "causal"
     jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Clip:
-    """One clip to make: of a prompt, from a seed, with pieces redone or not."""
+    """One clip to make: of a prompt, from a seed, redone from its faults or not."""
 
     prompt: int
     seed: int
@@ -90,14 +92,13 @@ def bench_search(
         InputError: the store cannot be written, or is of another run.
     """
     header = {"asked": _decides(asked), "card": load_card().digest, "sets": _set_names()}
-    rows = _kept_rows(store, header)
+    rows = _kept_rows(store, json.dumps(header))
     todo = [clip for clip in _clips(asked) if clip.key not in rows]
     made = spread_over(asked.jobs, functools.partial(_row, asked=asked), todo)
     for number, (clip, row) in enumerate(made, 1):
         rows[clip.key] = row
         if store is not None:
-            with os_errors("write", store), store.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": clip.key} | row) + "\n")
+            append_line(store, json.dumps({"key": clip.key} | row))
         say(f"clips: {number}/{len(todo)}")
     told = {"command": "vgen bench search", "commit": commit(), "machine": machine()}
     found = told | header | figures(rows, asked)
@@ -111,11 +112,12 @@ def figures(rows: Mapping[str, Mapping[str, Any]], asked: Asked) -> dict[str, An
     """The arms, each by the figure no search sees, and their differences.
 
     Args:
-        rows: by `prompt/seed/redo`: `select` (what chooses), `report` (None where undecided), `detector`, `steps`.
+        rows: by `prompt/seed/redo`: `select` and `faults` (what chooses), `report` (None where undecided), `detector`,
+            `steps`.
         asked: as `bench_search`.
     """
     pools = [[rows[clip.key] for clip in _pool(number, asked)] for number in range(asked.count)]
-    chosen = [max(pool, key=lambda row: float(row["select"])) for pool in pools]
+    chosen = [max(pool, key=lambda row: (float(row["select"]), -int(row["faults"]))) for pool in pools]
     redone = [rows[_redone(number, asked).key] for number in range(asked.count)]
     first = [pool[0] for pool in pools]
     arms: dict[str, list[float]] = {
@@ -212,34 +214,26 @@ def _looked(clip: Clip, scene: Scene, prompt: str) -> dict[str, Any]:
     return {
         "select": found.score,
         "passed": found.passed,
+        "faults": len(found.evidence),
         "report": report_on(seen, rules=sets.report).plausibility,
         "detector": agrees(detect(clip.frames, clip.fps), claim_of(scene)).overall,
     }
 
 
-def _kept_rows(store: Path | None, header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Rows of a run that was cut off; the file is begun where there is none.
+def _kept_rows(store: Path | None, header: str) -> dict[str, dict[str, Any]]:
+    """Rows of a run that was cut off; the file is begun with them.
 
     Raises:
-        InputError: it holds the rows of another run.
+        InputError: it holds the rows of another run, or a damaged one.
     """
     if store is None:
         return {}
-    if not store.exists():
-        with os_errors("make", store.parent):
-            store.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(store) as partial:
-            partial.write_text(json.dumps(header) + "\n", encoding="utf-8")
-        return {}
-    with os_errors("read", store):
-        lines = store.read_text(encoding="utf-8").splitlines()
-    if not lines or lines[0] != json.dumps(header):
+    theirs, lines = read_lines(store) if store.exists() else (header, [])
+    if theirs != header:
         raise InputError(f"'{store}' holds clips of another run; name another folder with --work")
-    rows = {}
-    for line in lines[1:]:
-        try:
-            row = json.loads(line)
-        except ValueError:  # cut short by a kill
-            continue
-        rows[row.pop("key")] = row
-    return rows
+    begin_lines(store, header, lines)
+    try:
+        rows = [json.loads(line) for line in lines]
+        return {row.pop("key"): row for row in rows}
+    except (ValueError, KeyError) as error:
+        raise InputError(f"'{store}' is damaged; name another folder with --work") from error

@@ -84,14 +84,14 @@ def samplers(
 def search(
     count: Annotated[int, typer.Option(min=2, help="Held-out prompts.")] = 40,
     candidates: Annotated[int, typer.Option(min=2, help="Whole clips per prompt.")] = 8,
-    redo: Annotated[int, typer.Option(min=1, help="How often a piece is made again.")] = 3,
+    redo: Annotated[int, typer.Option(min=1, help="Clips' worth of steps to mend a clip with.")] = 7,
     sampler: Annotated[str, typer.Option(help="Of all clips.")] = "causal",
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     work: Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps each clip's row, to go on from.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Keep the figures beside those of vgen.bench.")] = False,
 ) -> None:
-    """Compare the best of several clips, and clips with pieces redone, with the first and a random clip.
+    """Compare the best of several clips, and one that is redone from its faults, with the first and a random clip.
 
     By laws and a detector that no search sees. 40 prompts of 8 candidates take about an hour on two cores.
     """

@@ -1,4 +1,4 @@
-"""`vgen evaluate BENCH | list | doctor | items`: how good a generator, or a judge, is by rule-based benchmarks."""
+"""`vgen evaluate BENCH | list | doctor | items | recount`: rule-based benchmarks of generators and judges."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from vgen.cli.groups import DefaultGroup
 from vgen.errors import ConfigError, InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from accelerate import PartialState
 
@@ -48,6 +48,9 @@ app = typer.Typer(
 Bench = typer.Argument(metavar="BENCHMARK", help="Its name (vgen evaluate list).")
 Words = typer.Argument(metavar="[KEY=VALUE ...]", help="Config keys of --model, as of vgen generate.")
 Root = typer.Option("--root", metavar="DIR", help="The benchmark's data; nothing is downloaded.")
+Answers = typer.Argument(
+    metavar="PATH", help="tc-bench-t2v, tc-bench-i2v: a checkout of its repository; phygenbench: a result/MODEL.json."
+)
 DataRoot = typer.Argument(metavar="[ROOT]", help="Its data; or a folder, where it draws its first frames itself.")
 Model = typer.Option("--model", help="Score this model of vgen's: a name or folder.")
 Videos = typer.Option("--videos", metavar="DIR", help="Score videos under the names of vgen evaluate items.")
@@ -90,12 +93,6 @@ def run(
     from vgen.cli.quiet import quiet
 
     quiet()
-    from vgen.cli.progress import say, watched
-    from vgen.config import parse_assignments
-    from vgen.evaluate.runner import Task, evaluate, outcome_of
-    from vgen.evaluate.sources import source_of
-    from vgen.evaluate.store import CLIPS, Store
-
     if limit is not None and full:
         raise ConfigError("--limit takes a part and --full takes all; give one of them")
     if resume and output is None:
@@ -103,6 +100,12 @@ def run(
     bench, part = _benchmark(benchmark), _shard(shard)
     if output is None and part.count > 1:
         raise ConfigError("parts of a run share a folder; name it with -o")
+    from vgen.cli.progress import say, watched
+    from vgen.config import parse_assignments
+    from vgen.evaluate.runner import Task, evaluate, outcome_of
+    from vgen.evaluate.sources import source_of
+    from vgen.evaluate.store import CLIPS, Store
+
     folder = output or _fresh(bench.name)
     Store(folder, {}, part).check(resume=resume)  # before anything is loaded
     source = source_of(
@@ -141,7 +144,8 @@ def list_benchmarks(as_json: Annotated[bool, typer.Option("--json", help="Print 
         for bench in BENCHMARKS.values():
             asks = f"asks a {' and a '.join(sorted(bench.needs))}" if bench.needs else "by measurement alone"
             typer.echo(f"{bench.name}: {bench.title}")
-            typer.echo(f"    scores a {bench.kind}, {asks}; data: {bench.home} ({bench.licence})")
+            again = "; recounts published answers" if bench.recount else ""
+            typer.echo(f"    scores a {bench.kind}, {asks}{again}; data: {bench.home} ({bench.licence})")
         return
     rows = [
         {
@@ -149,6 +153,7 @@ def list_benchmarks(as_json: Annotated[bool, typer.Option("--json", help="Print 
             "title": bench.title,
             "scores": bench.kind,
             "asks": sorted(bench.needs),
+            "recounts": bench.recount is not None,
             "root": not bench.draws_root,
             "data": bench.home,
             "licence": bench.licence,
@@ -211,6 +216,29 @@ def items(
         return
     for row in rows:
         typer.echo(json.dumps(row))
+
+
+@app.command("recount")
+def recount(
+    benchmark: Annotated[str, Bench],
+    path: Annotated[Path, Answers],
+    output_format: Annotated[Format, OutputFormat] = Format.HUMAN,
+) -> None:
+    """Add up answers that others published, or that you bring, by the published formulas. Asks no judge."""
+    from vgen.evaluate.benchmarks import BENCHMARKS
+    from vgen.evaluate.tables import recount_dict, score_rows
+
+    bench = _benchmark(benchmark)
+    if bench.recount is None:
+        able = ", ".join(one.name for one in BENCHMARKS.values() if one.recount is not None)
+        raise ConfigError(f"{bench.name} has no answers to add up; possible: {able}")
+    if not path.exists():
+        raise InputError(f"'{path}': no such file or folder; answers are at {bench.home}")
+    scores = bench.recount(path)
+    if output_format is Format.JSON:
+        typer.echo(json.dumps(recount_dict(bench.name, scores), allow_nan=False))
+    else:
+        _table(*score_rows(scores))
 
 
 def _benchmark(name: str) -> "Benchmark":
@@ -318,17 +346,19 @@ def _finish(outcome: "Outcome", folder: Path, output_format: Format) -> None:
 
 
 def _print(outcome: "Outcome") -> None:
+    from vgen.evaluate.tables import coverage_line, table_rows
+
+    typer.echo(coverage_line(outcome))
+    if outcome.scores:
+        _table(*table_rows(outcome))
+
+
+def _table(header: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from vgen.evaluate.tables import coverage_line, table_rows
-
-    typer.echo(coverage_line(outcome))
-    if not outcome.scores:
-        return
     table = Table()
-    header, rows = table_rows(outcome)
     for place, name in enumerate(header):
         table.add_column(name, justify="left" if place == 0 else "right")
     for row in rows:

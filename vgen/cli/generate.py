@@ -62,7 +62,7 @@ def generate(
     guidance_scale: Annotated[float | None, Flag(help="Weight of the prompt; up to 1 turns guidance off.")] = None,
     negative_prompt: Annotated[str | None, Flag(help="What should not be seen.")] = None,
     best_of: Annotated[int | None, Flag(help="Make so many and keep the one that the judge likes best.")] = None,
-    redo: Annotated[int | None, Flag(help="Make each piece that breaks a law again, so many times at most.")] = None,
+    redo: Annotated[int | None, Flag(help="Mend a clip from its first fault on, at the cost of up to so many.")] = None,
     seed: Annotated[int | None, Flag(help="The same seed gives the same frames.")] = None,
     num_videos: Annotated[int | None, Flag(help="Clips per prompt; seeds count up from --seed.")] = None,
     fps: Annotated[int | None, Flag(help="Frames per second.")] = None,

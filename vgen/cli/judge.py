@@ -37,8 +37,19 @@ app = typer.Typer(
 )
 Clips = Annotated[list[str], typer.Argument(metavar="CLIP...", help="Videos, or folders of PNG frames.")]
 Rules = typer.Option("--rules", metavar="NAME,...", help="Rules or groups alone (vgen judge rules).")
-Report_ = typer.Option("--report", metavar="DIR", help="Write report.html and report.json to this folder.")
+Report_ = typer.Option(
+    "--report",
+    metavar="DIR",
+    help="Write report.html and report.json to this folder; answers to --ask go to DIR.answers.jsonl beside it.",
+)
 Prompt = typer.Option("--prompt", help="What the clip should show: its order of events is judged too.")
+Ask = typer.Option(
+    "--ask",
+    metavar="JUDGE",
+    help="Ask a model that sees about the laws that measurement leaves open: MODEL@https://host/v1, local:DIR or "
+    "recorded:FILE. Its answers stand apart: they never change plausibility, coverage or the exit code.",
+)
+Votes = typer.Option("--votes", min=1, help="How often --ask puts each question, an odd number; 3 by default.")
 Fps = typer.Option("--fps", min=0.01, max=1000, help="Of folders whose pictures do not say it.")
 OutputFormat = typer.Option("--format", help="json: report.json on stdout, a line per clip.")
 
@@ -49,10 +60,13 @@ def clips(
     rules: Annotated[str | None, Rules] = None,
     prompt: Annotated[str | None, Prompt] = None,
     report: Annotated[Path | None, Report_] = None,
+    ask: Annotated[str | None, Ask] = None,
+    votes: Annotated[int | None, Votes] = None,
     fps: Annotated[float | None, Fps] = None,
     output_format: Annotated[Format, OutputFormat] = Format.HUMAN,
 ) -> None:
     """Judge clips."""
+    from vgen.cli.judge_ask import asker_of
     from vgen.cli.progress import say
     from vgen.judge.judging import examine, select_rules
     from vgen.judge.report.folder import report_folder
@@ -65,16 +79,21 @@ def clips(
     reports = []
     with ExitStack() as stack:
         folder = None if report is None else stack.enter_context(report_folder(report, alone=len(clips) == 1))
+        asker = asker_of(ask, votes, report)
         for number, clip in enumerate(clips, 1):
             if len(clips) > 1:
                 say(f"{number}/{len(clips)}: {clip}")
             examination = examine(clip, fps=fps, rules=names, prompt=prompt)
+            if asker is not None:
+                examination = asker.asked(examination)
             reports.append(examination.report)
             if folder is not None:
                 folder.add(examination)
     _print(reports, output_format)
     if report is not None:
         say(f"report: {report}{os.sep}{'report.html' if len(clips) == 1 else ''}")
+        if asker is not None and asker.record is not None and asker.record.exists():
+            say(f"answers: {asker.record}; --ask recorded:{asker.record} gives them again")
     if any(verdict.status == "violated" for one in reports for verdict in one.verdicts):
         raise typer.Exit(FOUND)
 

@@ -120,7 +120,7 @@ def tell(record: dict[str, Any], path: Path, output_format: Format) -> None:
 
 
 def _tell_attempt(event: Event) -> None:
-    """Says why a piece does not stay."""
+    """Says what is at fault."""
     if event.attempt is None or event.attempt.finding.passed:
         return
     tried, why = event.attempt, event.attempt.finding.evidence

@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
+from vgen.cli.train_travl import travl
+
 __all__ = ["app"]
 
-app = typer.Typer(name="train", help="Train the embedded model.", no_args_is_help=True)
-
-
-@app.callback()
-def _root() -> None:
-    pass
+app = typer.Typer(name="train", help="Train the embedded model, or a critic.", no_args_is_help=True)
+app.command("travl")(travl)
 
 
 @app.command("playground")

@@ -132,6 +132,8 @@ class Benchmark:
             for, and must not count the missing ones as anything.
         needs: what of the jury it asks.
         cost: what scoring these items will ask of the chat, estimated; None where nothing is asked.
+        recount: adds up answers that others published, or that the user brings, without a judge; None where none are.
+            Raises InputError where they are not there or not as they should be.
         default_limit: how many items are taken where no limit is given; None for all.
         fair_parts: whether a part that is spread over its strata is a score too; else one below all is PARTIAL.
         note: what a reader of its figures must know: known defects of the reference that were not copied.
@@ -149,6 +151,7 @@ class Benchmark:
     layout: Callable[[Path], Sequence[Found]] | None = None
     needs: frozenset[Need] = frozenset()
     cost: Callable[[Sequence[Item], Jury], Cost] | None = None
+    recount: Callable[[Path], Sequence[Score]] | None = None
     default_limit: int | None = None
     fair_parts: bool = False
     note: str = ""

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vgen.errors import ConfigError
-from vgen.evaluate.jury import Critic, Jury
+from vgen.evaluate.jury import Chat, Critic, Jury
 from vgen.evaluate.vlm.endpoint import open_endpoint
 from vgen.evaluate.vlm.local import open_local
 from vgen.evaluate.vlm.recorded import open_recorded
 
-__all__ = ["CRITICS", "open_judge"]
+__all__ = ["CRITICS", "RECORDED", "open_chat", "open_judge"]
 
+RECORDED = "recorded"
 CHATS = ("MODEL@https://host/v1", "local:FOLDER", "recorded:FILE")
 
 
@@ -67,14 +68,32 @@ def open_judge(spec: str) -> Jury:
         ConfigError: there is no such judge.
         InputError, ModelError, ResourceError: it is not there, or cannot be asked.
     """
-    served = re.fullmatch(r"(.+?)@(https?://.+)", spec)
-    if served:
-        return Jury(chat=open_endpoint(served[1], served[2]))
     name, _, argument = spec.partition(":")
-    if name == "local" and argument:
-        return Jury(chat=open_local(Path(argument)))
-    if name == "recorded" and argument:
-        return Jury(chat=open_recorded(Path(argument)))
     if name in CRITICS:
         return Jury(critic=CRITICS[name](argument))
-    raise ConfigError(f"no judge is called '{spec}'; possible: {', '.join((*CHATS, *CRITICS))}")
+    chat = _chat(spec)
+    if chat is None:
+        raise ConfigError(f"no judge is called '{spec}'; possible: {', '.join((*CHATS, *CRITICS))}")
+    return Jury(chat=chat)
+
+
+def open_chat(spec: str) -> Chat:
+    """Opens a judge that answers questions; arguments and errors as of `open_judge`, and a critic is none."""
+    if spec.partition(":")[0] in CRITICS:
+        raise ConfigError(f"'{spec}' is a critic, which scores clips and answers no question; ask {', '.join(CHATS)}")
+    chat = _chat(spec)
+    if chat is None:
+        raise ConfigError(f"nobody to ask is called '{spec}'; possible: {', '.join(CHATS)}")
+    return chat
+
+
+def _chat(spec: str) -> Chat | None:
+    served = re.fullmatch(r"(.+?)@(https?://.+)", spec)
+    if served:
+        return open_endpoint(served[1], served[2])
+    name, _, argument = spec.partition(":")
+    if name == "local" and argument:
+        return open_local(Path(argument))
+    if name == RECORDED and argument:
+        return open_recorded(Path(argument))
+    return None

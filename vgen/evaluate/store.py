@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 
 from vgen.errors import InputError
 from vgen.evaluate.benchmark import Measures
-from vgen.files import os_errors, replacing
+from vgen.files import os_errors
+from vgen.lines import append_line, begin_lines
 
 __all__ = ["CLIPS", "SCHEMA", "Row", "Shard", "State", "Store"]
 
@@ -123,13 +124,9 @@ class Store:
         Raises:
             InputError: as of `kept`, or the system refuses.
         """
-        with os_errors("make", self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
         kept = self.kept(resume=resume)
         own = {item: row for item, row in (self._read(self.path) if resume else []) if row.state == "scored"}
-        with replacing(self.path) as partial:
-            lines = [json.dumps(self.header), *(_line(row) for row in own.values())]
-            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        begin_lines(self.path, json.dumps(self.header), map(_line, own.values()))
         return kept
 
     def add(self, row: Row) -> None:
@@ -138,8 +135,7 @@ class Store:
         Raises:
             InputError: the system refuses.
         """
-        with os_errors("write", self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(row) + "\n")
+        append_line(self.path, _line(row))
 
     def rows(self) -> dict[str, Row]:
         """All rows of all shards, by item; a scored one before one that failed.

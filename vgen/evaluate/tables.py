@@ -13,9 +13,20 @@ from vgen.evaluate.runner import Outcome
 from vgen.files import replacing
 from vgen.judge.card import Figure
 
-__all__ = ["ARROWS", "as_dict", "coverage_line", "csv_text", "headline", "markdown", "table_rows", "write_tables"]
+__all__ = [
+    "ARROWS",
+    "as_dict",
+    "coverage_line",
+    "csv_text",
+    "headline",
+    "markdown",
+    "recount_dict",
+    "score_rows",
+    "table_rows",
+    "write_tables",
+]
 
-TABLE_SCHEMA = "vgen evaluate table 1"
+TABLE_SCHEMA, RECOUNT_SCHEMA = "vgen evaluate table 1", "vgen evaluate recount 1"
 ARROWS: dict[Direction, str] = {"higher": "\u2191", "lower": "\u2193"}  # which way a figure grows better
 
 
@@ -90,7 +101,15 @@ def _line(cells: Sequence[str]) -> str:
 
 def table_rows(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table, as text."""
-    besides = _besides(outcome.scores)
+    header, rows = score_rows(_standing(outcome))
+    if rows and headline(outcome) is None:
+        rows[0][1] = "withheld"
+    return header, rows
+
+
+def score_rows(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
+    """A header, and a row of text per figure."""
+    besides = _besides(scores)
     rows = [
         [
             _name(score),
@@ -99,11 +118,14 @@ def table_rows(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
             str(score.figure.count),
             *(_number(score.beside.get(name)) for name in besides),
         ]
-        for score in _standing(outcome)
+        for score in scores
     ]
-    if rows and headline(outcome) is None:
-        rows[0][1] = "withheld"
     return ["", "value", "95 %", "clips", *besides], rows
+
+
+def recount_dict(benchmark: str, scores: Sequence[Score]) -> dict[str, Any]:
+    """Plain JSON of figures that nobody was asked for."""
+    return {"schema": RECOUNT_SCHEMA, "benchmark": benchmark, "scores": [_plain(score) for score in scores]}
 
 
 def csv_text(outcome: Outcome) -> str:

@@ -62,13 +62,12 @@ class Path:
         return np.abs(np.diff(self.xy_N2[:, 0])) / np.diff(self.frames)
 
 
-def kept(prompt: str, seen: Observation, *, whole: bool = True) -> float | None:
+def kept(prompt: str, seen: Observation) -> float | None:
     """The share of a prompt's signs that a clip shows; None for a prompt without any.
 
     Args:
         prompt: any words; those that the playground's grammar does not know say nothing.
         seen: what perception made of the clip.
-        whole: whether the clip is at its end; before that, only what things are counts, not what they do.
 
     Returns:
         0..1; 0 too where nothing moves at all, since then nothing of it is shown.
@@ -78,9 +77,9 @@ def kept(prompt: str, seen: Observation, *, whole: bool = True) -> float | None:
     signs = [any(_has_colour(body, colour) for body in bodies) for colour in claim.colours]
     main = _main(bodies, claim.colours[:1])
     path = None if main is None else _path(seen, main, bodies)
-    if whole and claim.event is not None:
+    if claim.event is not None:
         signs.append(path is not None and SIGNS[claim.event](path))
-    if whole and claim.direction is not None:
+    if claim.direction is not None:
         signs.append(path is not None and _goes(path, +1.0 if claim.direction == "right" else -1.0))
     return float(sum(map(bool, signs)) / len(signs)) if signs else None
 

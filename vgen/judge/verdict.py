@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from vgen.judge.asked import Asked
 from vgen.judge.rule import Group, Measurement
 
 __all__ = ["STATUSES", "Report", "Status", "Verdict"]
@@ -49,6 +50,7 @@ class Report:
         calibration: digest of the calibration card behind it.
         versions: of what measured.
         warnings: what a reader must know first (still clip, cut, lost camera).
+        asked: what a model that sees said on laws that were left open; counts for nothing in the rest.
     """
 
     clip: str
@@ -58,3 +60,4 @@ class Report:
     calibration: str
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vgen.errors import InputError
 from vgen.evaluate.benchmark import Item, Measures, Score
-from vgen.evaluate.benchmarks.physics_iq import PHYSICS_IQ, PHYSICS_IQ_VERIFIED, over_runs
+from vgen.evaluate.benchmarks.physics_iq import PHYSICS_IQ, PHYSICS_IQ_VERIFIED
 from vgen.evaluate.jury import Jury
 
 NAMES = ("st_iou", "spatial_iou", "weighted_iou", "mse")
@@ -134,11 +134,6 @@ def test_two_rates_are_refused() -> None:
     measured["0001"] = {**measured["0001"], "fps": 16}
     with pytest.raises(InputError, match=r"one rate; these have 2 at 30, 1 at 16 frames per second"):
         PHYSICS_IQ.aggregate(items, measured, Jury())
-
-
-def test_runs_are_combined_as_on_the_leaderboard() -> None:
-    assert over_runs([30, 32, 34, 36]) == pytest.approx((33, (20 / 3) ** 0.5))
-    assert over_runs([30]) == (30, None)
 
 
 def test_what_it_needs_is_said() -> None:

@@ -259,6 +259,33 @@ def test_published_answers_are_added_up(tmp_path: Path) -> None:
     assert figures(found, "object binding") == pytest.approx({"tcr@gpt-4-turbo": 1, "tc_score@gpt-4-turbo": 0.75})
 
 
+def write_published(root: Path, answers: Any, model: str) -> None:
+    results = root / "eval_results"
+    write(results / "gpt_eval" / "i2v" / f"{model}.json", answers)
+    similarities = {name: 0.98 for name in answers}
+    write(results / "i2v_consistency" / "consecutive_frame_sim" / "i2v" / f"{model}.json", similarities)
+
+
+def test_a_recount_is_over_every_generator_and_ends_with_people(tmp_path: Path) -> None:
+    assert TC_BENCH_I2V.recount is not None and TC_BENCH_T2V.recount is not None
+    write_root(tmp_path, "i2v")
+    with pytest.raises(InputError, match=r"no published answers in eval_results.gpt_eval.i2v; name a checkout"):
+        TC_BENCH_I2V.recount(tmp_path)
+    write_published(tmp_path, {"00000-00000": [answered(1, DONE)], "00001-00000": [answered(0, DONE)]}, "seine")
+    write_published(tmp_path, {"00000-00000": [answered(0, DONE)]}, "lavie")
+    humans = {"seine_00000-00000": [[5]], "seine_00001-00000": [[1]], "lavie_00000-00000": [[2]]}
+    write(tmp_path / "eval_results" / "human_eval" / "i2v" / "human_scores_all.json", humans)
+    found = TC_BENCH_I2V.recount(tmp_path)
+    assert [(score.name, score.group) for score in found[:2]] == [
+        ("tcr@gpt-4-turbo", "lavie"), ("tc_score@gpt-4-turbo", "lavie"),
+    ]  # fmt: skip
+    of_one = {score.name: score.figure.value for score in found if score.group == "seine"}
+    assert of_one == pytest.approx({"tcr@gpt-4-turbo": 0.5, "tc_score@gpt-4-turbo": 2 / 3})
+    of_kind = {score.name: score.figure.value for score in found if score.group == "seine, object binding"}
+    assert of_kind == pytest.approx({"tcr@gpt-4-turbo": 0, "tc_score@gpt-4-turbo": 1 / 3})
+    assert (found[-1].group, found[-1].figure) == ("Spearman with people", human_agreement(tmp_path))
+
+
 def test_agreement_with_people_is_over_clips_that_have_both(tmp_path: Path) -> None:
     """Scores .5, 0, 1/3 of people's means 3, 1.5, 3 in ranks (3, 1, 2) and (2.5, 1, 2.5): 1.5 / root of 2 x 1.5."""
     results = tmp_path / "eval_results"

@@ -15,11 +15,23 @@ from vgen.errors import InputError, ModelError
 from vgen.evaluate.critics.attention import TrajectoryAttention, TravlModel
 from vgen.evaluate.critics.geophys import open_encoder, open_geophys
 from vgen.evaluate.critics.surprise import open_surprise
-from vgen.evaluate.critics.training import TRAIN_FROM_SEED, train_travl
+from vgen.evaluate.critics.training import (
+    HELD_OUT_FROM_SEED,
+    MOST_PAIRS,
+    RUNS,
+    TRAIN_FROM_SEED,
+    check_laws,
+    drawn,
+    first_seed,
+    orders,
+    train_travl,
+)
 from vgen.evaluate.critics.travl import EncoderFeatures, PatchFeatures, new_travl, open_travl, save_travl
 from vgen.evaluate.jury import Critic
 from vgen.judge.calibration.suite import SIZES, suite
-from vgen.playground.twins.suite import TEST_FROM_SEED
+from vgen.playground.twins.families import LAWS
+from vgen.playground.twins.film import Take
+from vgen.playground.twins.suite import TEST_FROM_SEED, twin
 
 T, P, D, HEADS = 5, 6, 8, 2
 # No patch is passed twice; the third track is never seen.
@@ -135,23 +147,42 @@ def test_patch_features_are_mean_colours_and_a_projection() -> None:
     assert not torch.allclose(features(noise), PatchFeatures(side_px=16, patch_px=8, width=8, seed=1)(noise))
 
 
-def test_training_lowers_the_loss_and_its_scenes_are_its_own() -> None:
+def test_training_lowers_the_loss_and_can_be_had_again() -> None:
     critic = new_travl()
-    steps = list(train_travl(critic, laws=("vanish", "teleport"), pairs=4, steps=25))
-    assert steps[-1].loss < 0.6 * steps[0].loss and steps[-1].ordered == 1.0
-    assert [step.step for step in steps] == list(range(1, 26))
+    twins = [one.twins for one in drawn(critic, pairs=4, first=first_seed(0), laws=("vanish", "teleport"))]
+    steps = list(train_travl(critic, twins, steps=25))
+    assert steps[-1].loss < 0.6 * steps[0].loss and all(orders(critic, pair) for pair in twins)
+    assert [(step.done, step.total) for step in steps] == [(k, 25) for k in range(1, 26)]
     again = new_travl()
-    assert list(train_travl(again, laws=("vanish", "teleport"), pairs=4, steps=2)) == steps[:2]
+    assert [step.loss for step in train_travl(again, twins, steps=2)] == [step.loss for step in steps[:2]]
+
+
+def test_its_scenes_are_its_own_and_of_every_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    laws, asked = ("colour", "size", "spawn", "teleport", "vanish"), list[tuple[str, int]]()
+
+    def noted(law: str, seed: int, severity: float) -> tuple[Take, Take]:
+        asked.append((law, seed))
+        return twin("vanish", 1, severity)
+
+    monkeypatch.setattr("vgen.evaluate.critics.training.twin", noted)
+    events = list(drawn(new_travl(), pairs=40, first=HELD_OUT_FROM_SEED, laws=laws, stage="check"))
+    assert (events[-1].stage, events[-1].done, events[-1].total) == ("check", 40, 40)
+    for law in laws:
+        assert {seed % len(LAWS[law]) for name, seed in asked if name == law} == set(range(len(LAWS[law])))
     calibrated = max(piece.seed for piece in suite("calibration", SIZES["full"]))
-    assert calibrated < TRAIN_FROM_SEED and TRAIN_FROM_SEED + 200 * 100_000 < TEST_FROM_SEED
+    assert calibrated < TRAIN_FROM_SEED == first_seed(0)
+    assert first_seed(RUNS - 1) + MOST_PAIRS <= HELD_OUT_FROM_SEED < HELD_OUT_FROM_SEED + MOST_PAIRS < TEST_FROM_SEED
 
 
 def test_training_refuses_what_it_cannot_do() -> None:
     with pytest.raises(InputError, match="unknown law 'vanis'; did you mean 'vanish'"):
-        next(train_travl(new_travl(), laws=("vanis",)))
-    for seed, pairs, batch in ((200, 8, 4), (0, 2, 4), (0, 8, 0)):
-        with pytest.raises(InputError, match="seeds 0 to 199"):
-            next(train_travl(new_travl(), seed=seed, pairs=pairs, batch=batch))
+        next(drawn(new_travl(), pairs=1, first=0, laws=("vanis",)))
+    with pytest.raises(InputError, match="no law was named"):
+        check_laws(())
+    with pytest.raises(InputError, match="0 pairs; possible: 1 to 100000"):
+        next(drawn(new_travl(), pairs=0, first=0, laws=("vanish",)))
+    with pytest.raises(InputError, match="seed 200 is out of range; possible: 0 to 199"):
+        first_seed(200)
 
 
 def test_a_saved_critic_comes_back_and_a_changed_weight_changes_its_score(tmp_path: Path) -> None:
@@ -209,7 +240,7 @@ def test_a_config_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[st
 
 
 def test_a_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="train a critic first"):
+    with pytest.raises(ModelError, match="vgen train travl"):
         open_travl(tmp_path / "none")
     with pytest.raises(ModelError, match=r"incomplete, missing travl\.json"):
         open_travl(tmp_path)

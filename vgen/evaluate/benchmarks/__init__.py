@@ -1,43 +1,65 @@
 """The benchmarks, by name. A new one is a file here and a line in `BENCHMARKS`.
 
-Importing this loads what all of them need; the command line does so inside its commands.
+Each is imported when it is asked for, since some load a model library or the judge.
 """
 
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+
 from vgen.evaluate.benchmark import Benchmark
-from vgen.evaluate.benchmarks.implausibench import IMPLAUSIBENCH
-from vgen.evaluate.benchmarks.implausibench.mcq import IMPLAUSIBENCH_MCQ
-from vgen.evaluate.benchmarks.intphys2 import INTPHYS2, INTPHYS2_DEBUG
-from vgen.evaluate.benchmarks.likephys import LIKEPHYS
-from vgen.evaluate.benchmarks.mme_cof import MME_COF
-from vgen.evaluate.benchmarks.phygenbench import PHYGENBENCH
-from vgen.evaluate.benchmarks.physics_iq import PHYSICS_IQ, PHYSICS_IQ_VERIFIED
-from vgen.evaluate.benchmarks.phyworld import PHYWORLD
-from vgen.evaluate.benchmarks.pisa import PISA
-from vgen.evaluate.benchmarks.playground import PLAYGROUND
-from vgen.evaluate.benchmarks.ruler_bench import RULER_BENCH
-from vgen.evaluate.benchmarks.tc_bench import TC_BENCH_I2V, TC_BENCH_T2V
-from vgen.evaluate.benchmarks.videophy2 import VIDEOPHY2
-from vgen.evaluate.benchmarks.videophy2.labels import VIDEOPHY2_LABELS
 
 __all__ = ["BENCHMARKS"]
 
-_ALL: tuple[Benchmark, ...] = (
-    PLAYGROUND,
-    PHYSICS_IQ,
-    PHYSICS_IQ_VERIFIED,
-    PISA,
-    PHYWORLD,
-    RULER_BENCH,
-    MME_COF,
-    VIDEOPHY2,
-    PHYGENBENCH,
-    TC_BENCH_T2V,
-    TC_BENCH_I2V,
-    IMPLAUSIBENCH,
-    IMPLAUSIBENCH_MCQ,
-    INTPHYS2,
-    INTPHYS2_DEBUG,
-    LIKEPHYS,
-    VIDEOPHY2_LABELS,
+
+class _Registry(MutableMapping[str, Benchmark]):
+    """Benchmarks by name, which are there or in a constant of a module here, `module:CONSTANT`."""
+
+    def __init__(self, places: dict[str, str | Benchmark]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> Benchmark:
+        place = self._places[name]
+        if isinstance(place, str):
+            module, _, constant = place.partition(":")
+            place = getattr(import_module(f"{__name__}.{module}"), constant)
+            assert isinstance(place, Benchmark) and place.name == name, place
+            self._places[name] = place
+        return place
+
+    def __setitem__(self, name: str, benchmark: Benchmark) -> None:
+        self._places[name] = benchmark
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+BENCHMARKS = _Registry(
+    {
+        "playground": "playground:PLAYGROUND",
+        "physics-iq": "physics_iq:PHYSICS_IQ",
+        "physics-iq-verified": "physics_iq:PHYSICS_IQ_VERIFIED",
+        "pisa": "pisa:PISA",
+        "phyworld": "phyworld:PHYWORLD",
+        "ruler-bench": "ruler_bench:RULER_BENCH",
+        "mme-cof": "mme_cof:MME_COF",
+        "videophy2": "videophy2:VIDEOPHY2",
+        "phygenbench": "phygenbench:PHYGENBENCH",
+        "tc-bench-t2v": "tc_bench:TC_BENCH_T2V",
+        "tc-bench-i2v": "tc_bench:TC_BENCH_I2V",
+        "implausibench": "implausibench:IMPLAUSIBENCH",
+        "implausibench-mcq": "implausibench.mcq:IMPLAUSIBENCH_MCQ",
+        "intphys2": "intphys2:INTPHYS2",
+        "intphys2-debug": "intphys2:INTPHYS2_DEBUG",
+        "likephys": "likephys:LIKEPHYS",
+        "videophy2-labels": "videophy2.labels:VIDEOPHY2_LABELS",
+    }
 )
-BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}

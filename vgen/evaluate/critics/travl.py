@@ -1,9 +1,9 @@
 """TRAVL's idea as a critic of its own: frozen patch features, attention along tracks, and one logit.
 
 The published module sits inside a video language model; here a small head takes the place of that. Features are by
-default a fixed random projection of the pixels, so that nothing has to be fetched, or those of a DINO folder. Weights
-are trained by `training.py` beside this; none ship. A critic that was trained on the playground's twins says nothing
-about its own merit when it is scored on those.
+default a fixed random projection of the pixels, so that nothing has to be fetched, or those of a DINO folder. No
+weights ship: `vgen train travl` makes them (`training.py` beside this). A critic that was trained on the playground's
+twins says nothing about its own merit when it is scored on those.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vgen.clip import Clip
-from vgen.errors import ModelError
+from vgen.errors import InputError, ModelError
 from vgen.evaluate.benchmark import ItemError
 from vgen.evaluate.critics.attention import TravlModel
 from vgen.evaluate.critics.geophys import Encoder, open_encoder
@@ -29,7 +29,18 @@ from vgen.files import os_errors, replacing
 from vgen.frames import Frames
 from vgen.models.files import check_tensors, read_json, tensor_shapes
 
-__all__ = ["EncoderFeatures", "Features", "PatchFeatures", "Travl", "new_travl", "open_travl", "save_travl"]
+__all__ = [
+    "EncoderFeatures",
+    "Features",
+    "PatchFeatures",
+    "Travl",
+    "check_link",
+    "holds_travl",
+    "link_encoder",
+    "new_travl",
+    "open_travl",
+    "save_travl",
+]
 
 CONFIG, WEIGHTS, ENCODER = "travl.json", "travl.safetensors", "encoder"
 SCHEMA = "vgen travl 1"
@@ -151,6 +162,11 @@ class Travl:
             raise ItemError(f"{self.name}: the logit is not finite")
         return Opinion(value=-value)
 
+    @property
+    def clip_mib(self) -> float:
+        """Memory that the features of a clip take, at most."""
+        return MOST_FRAMES * self.features.grid**2 * self.features.width * 4 / 2**20
+
     def seen(self, frames_FYX3: Frames) -> tuple[Tensor, Tensor]:
         """What the model takes of a clip: z_TPD and index_KT, of at most 16 frames equally far apart."""
         stride = stride_for(len(frames_FYX3), MOST_FRAMES)
@@ -168,7 +184,7 @@ def new_travl(features: Features | None = None, *, seed: int = 0) -> Travl:
 
 
 def save_travl(critic: Travl, folder: Path | str) -> Path:
-    """Writes `travl.json` and `travl.safetensors`; a DINO folder stays where it is, to be put beside as `encoder`.
+    """Writes `travl.json` and `travl.safetensors`; a DINO folder belongs beside them as `encoder` (`link_encoder`).
 
     Raises:
         InputError: they cannot be written.
@@ -185,6 +201,32 @@ def save_travl(critic: Travl, folder: Path | str) -> Path:
     return path
 
 
+def holds_travl(folder: Path | str) -> bool:
+    """Whether a folder holds a critic, or a part of one."""
+    return any((Path(folder) / name).exists() for name in (CONFIG, WEIGHTS))
+
+
+def link_encoder(encoder: Path, folder: Path) -> Path:
+    """Puts a link to a DINO folder beside a critic's weights, where `open_travl` looks for it.
+
+    Raises:
+        InputError: as `check_link`, or the system makes no links.
+    """
+    check_link(encoder, folder)
+    link = folder / ENCODER
+    if not link.exists():
+        with os_errors("link", link):
+            link.symlink_to(encoder.resolve(), target_is_directory=True)
+    return link
+
+
+def check_link(encoder: Path, folder: Path) -> None:
+    """Raises InputError where something else stands in the place of a critic's encoder."""
+    link = folder / ENCODER
+    if (link.exists() or link.is_symlink()) and link.resolve() != encoder.resolve():
+        raise InputError(f"'{link}' is another encoder than '{encoder}'; remove it, or name another folder")
+
+
 def open_travl(folder: Path | str) -> Travl:
     """Opens what `save_travl` wrote.
 
@@ -195,7 +237,7 @@ def open_travl(folder: Path | str) -> Travl:
 
     path = Path(folder)
     if not path.is_dir():
-        raise ModelError(f"no folder '{path}'; train a critic first, none ships")
+        raise ModelError(f"no folder '{path}'; none ships: vgen train travl -o {path}")
     config = read_json(path / CONFIG)
     if config.get("schema") != SCHEMA or not isinstance(config.get("features"), dict):
         raise ModelError(f"{path / CONFIG}: should be of schema '{SCHEMA}', got {config.get('schema')!r:.60}")

@@ -7,18 +7,19 @@ premises are, and what the outcomes are worth, is the benchmark's affair.
 Dependent questions: arXiv:2606.25306; the yes-bias: arXiv:2605.03475.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
+from vgen.evaluate.benchmark import ItemError
 from vgen.evaluate.jury import Chat, Part, Reply
 from vgen.evaluate.vlm.asking import ask_until_read
 from vgen.evaluate.vlm.labels import read_label
+from vgen.judge.asked import Outcome
 
-__all__ = ["Answer", "Outcome", "Question", "ask"]
+__all__ = ["Answer", "Question", "ask", "sent"]
 
-Outcome = Literal["kept", "broken", "abstained", "premise"]
+GIVE_UP = 3  # questions in a row without an answer: the judge is not there any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +60,22 @@ class Answer:
 
     Args:
         outcome: of more than half of the votes; `abstained` where there is no such majority, `premise` where the
-            question was not asked.
+            question was not asked, `error` where no answer came.
         votes: outcome of each.
         chance: probability of `kept` over that of `kept` or `broken`, mean over the votes; None where the judge does
             not report it.
+        reason: which premise was not met, or what failed; empty else.
     """
 
     outcome: Outcome
     votes: tuple[Outcome, ...] = ()
     chance: float | None = None
+    reason: str = ""
 
 
-def ask(chat: Chat, shown: Sequence[Part], questions: Sequence[Question], *, votes: int = 1) -> dict[str, Answer]:
+def ask(
+    chat: Chat, shown: Sequence[Part], questions: Sequence[Question], *, votes: int = 1
+) -> Iterator[tuple[str, Answer]]:
     """Asks every question whose premise is met.
 
     Args:
@@ -79,42 +84,68 @@ def ask(chat: Chat, shown: Sequence[Part], questions: Sequence[Question], *, vot
         questions: in any order; premises are asked first.
         votes: how often each is asked, an odd number.
 
-    Returns:
-        an answer for each question, by id, in the order of `questions`.
-
-    Raises:
-        ItemError: no answer came, or none that is one of the labels, twice.
+    Yields:
+        the id of each question with its answer, in the order in which they are asked. No answer, or none that is one
+        of the labels, twice, is an outcome; after `GIVE_UP` of these in a row nothing more is asked.
     """
     assert votes % 2 == 1, f"an odd number of votes, got {votes}"
     places = {question.id: place for place, question in enumerate(questions)}
     assert len(places) == len(questions), "two questions have the same id"
     answers: dict[str, Answer] = {}
-    waiting = list(questions)
+    waiting, failed = list(questions), 0
     while waiting:
         ready = [one for one in waiting if one.premise is None or one.premise in answers]
         assert ready, f"premises that are no question, or depend on each other: {[one.premise for one in waiting]}"
         for question in ready:
-            met = question.premise is None or answers[question.premise].outcome == "kept"
-            asked = _asked(chat, shown, question, places[question.id], votes) if met else Answer(outcome="premise")
-            answers[question.id] = asked
+            answer = _unasked(question, answers, failed)
+            if answer is None:
+                answer = _asked(chat, shown, question, places[question.id], votes)
+                failed = failed + 1 if answer.outcome == "error" else 0
+            answers[question.id] = answer
+            yield question.id, answer
         waiting = [one for one in waiting if one.id not in answers]
-    return {question.id: answers[question.id] for question in questions}
+
+
+def sent(question: Question, vote: int, place: int) -> str:
+    """The words of a question at its place in a list: in turn its wordings, of either polarity."""
+    wordings = question.turned if _is_turned(question, vote, place) else question.texts
+    return f"{wordings[vote % len(wordings)]}\nAnswer with one of: {', '.join(question.labels)}. Say nothing else."
+
+
+def _unasked(question: Question, answers: Mapping[str, Answer], failed: int) -> Answer | None:
+    """What stands for an answer where there is no use in asking."""
+    premise = None if question.premise is None else answers[question.premise]
+    if premise is not None and premise.outcome == "error":
+        return Answer(outcome="error", reason=premise.reason)
+    if premise is not None and premise.outcome == "premise":
+        return premise
+    if premise is not None and premise.outcome != "kept":
+        return Answer(outcome="premise", reason=f"premise not met: {question.premise}")
+    if failed >= GIVE_UP:
+        last = next(answer.reason for answer in reversed([*answers.values()]) if answer.outcome == "error")
+        return Answer(outcome="error", reason=last)
+    return None
+
+
+def _is_turned(question: Question, vote: int, place: int) -> bool:
+    return bool(question.turned) and (place + vote) % 2 == 1
 
 
 def _asked(chat: Chat, shown: Sequence[Part], question: Question, place: int, votes: int) -> Answer:
     outcomes, chances = [], []
     for vote in range(votes):
-        turned = bool(question.turned) and (place + vote) % 2 == 1
-        wordings = question.turned if turned else question.texts
-        text = f"{wordings[vote % len(wordings)]}\nAnswer with one of: {', '.join(question.labels)}. Say nothing else."
-        label, reply = ask_until_read(
-            chat,
-            [*shown, text],
-            partial(read_label, labels=question.labels),
-            wanted=f"one of {', '.join(question.labels)}",
-            labels=question.labels,
-            votes=(vote, vote + votes),  # a second try is another draw, whose number no vote has
-        )
+        turned = _is_turned(question, vote, place)
+        try:
+            label, reply = ask_until_read(
+                chat,
+                [*shown, sent(question, vote, place)],
+                partial(read_label, labels=question.labels),
+                wanted=f"one of {', '.join(question.labels)}",
+                labels=question.labels,
+                votes=(vote, vote + votes),  # a second try is another draw, whose number no vote has
+            )
+        except ItemError as error:
+            return Answer(outcome="error", reason=str(error))
         outcomes.append(_outcome(question, label, turned))
         chances.append(_chance(question, reply, turned))
     told = [chance for chance in chances if chance is not None]

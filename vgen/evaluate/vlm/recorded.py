@@ -18,7 +18,7 @@ from vgen.evaluate.jury import Chat, Part, Reply
 from vgen.files import os_errors
 from vgen.frames import digest_of
 
-__all__ = ["Recorded", "Replay", "open_recorded"]
+__all__ = ["Recorded", "Replay", "judges_of", "open_recorded"]
 
 MAX_RECORD_BYTES = 1 << 30
 MAX_LINE_BYTES = 16 << 20
@@ -94,6 +94,18 @@ class Replay:
         return 0
 
 
+def judges_of(path: Path) -> list[str]:
+    """Whose answers a record holds; nobody's where there is none.
+
+    Raises:
+        InputError: it cannot be read, or is no record.
+    """
+    with os_errors("read", path):
+        if not path.exists():
+            return []
+    return _judges(_read(path)[0])
+
+
 def open_recorded(path: Path) -> Replay:
     """A record to replay.
 
@@ -101,11 +113,15 @@ def open_recorded(path: Path) -> Replay:
         InputError: it cannot be read, is no record, is empty, or holds answers of several judges.
     """
     lines, _ = _read(path)
-    names = sorted({line.model for line in lines.values()})
+    names = _judges(lines)
     if len(names) != 1:
         held = f"answers of several judges: {', '.join(names)}" if names else "no answers"
         raise InputError(f"the record '{path}' holds {held}; one to replay holds those of one judge")
     return Replay(path, names[0], {key: line.reply for key, line in lines.items()})
+
+
+def _judges(lines: "Mapping[str, _Line]") -> list[str]:
+    return sorted({line.model for line in lines.values()})
 
 
 @dataclass(frozen=True, slots=True)

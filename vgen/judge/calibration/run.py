@@ -8,7 +8,7 @@ never mixed in.
 import ast
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
@@ -16,9 +16,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from vgen.errors import InputError
-from vgen.files import os_errors, replacing
 from vgen.judge.calibration.outcomes import Outcome
 from vgen.judge.calibration.suite import Piece
+from vgen.lines import append_line, begin_lines, read_lines
 from vgen.processes import spread_over
 
 __all__ = ["STORE_SCHEMA", "Step", "code_digest", "run"]
@@ -69,12 +69,11 @@ def run(
     for done, outcome in enumerate(kept.values(), 1):
         yield Step(stage="kept", done=done, total=len(kept), outcome=outcome)
     if store is not None:
-        _begin(store, kept.values())
+        begin_lines(store, _header(), (outcome.line() for outcome in kept.values()))
     todo = [piece for piece in wanted if piece not in kept]
     for done, (_, outcome) in enumerate(spread_over(jobs, partial(_told, perform), todo), 1):
         if store is not None:
-            with os_errors("write", store), store.open("a", encoding="utf-8") as file:
-                file.write(outcome.line() + "\n")
+            append_line(store, outcome.line())
         yield Step(stage="measure", done=done, total=len(todo), outcome=outcome)
 
 
@@ -135,25 +134,15 @@ def _read(store: Path) -> dict[Piece, Outcome]:
     Raises:
         InputError: it is no store, or one of other code.
     """
-    with os_errors("read", store):
-        lines = store.read_text(encoding="utf-8").splitlines()
-    if not lines or STORE_SCHEMA not in lines[0]:
+    header, lines = read_lines(store)
+    if STORE_SCHEMA not in header:
         raise InputError(f"'{store}' holds no calibration run; name another folder, or begin anew without --resume")
-    if lines[0] != _header():
+    if header != _header():
         raise InputError(f"'{store}' was measured by other code than this; begin anew without --resume")
     outcomes = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(lines, 2):
         try:
             outcomes.append(Outcome.of_line(line))
         except ValueError as error:
-            if number < len(lines):
-                raise InputError(f"'{store}' is damaged at line {number}; begin anew without --resume") from error
+            raise InputError(f"'{store}' is damaged at line {number}; begin anew without --resume") from error
     return {outcome.piece: outcome for outcome in outcomes}
-
-
-def _begin(store: Path, kept: Iterable[Outcome]) -> None:
-    """Writes the store anew, with what is kept."""
-    with os_errors("make a folder for", store):
-        store.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(store) as partial:
-        partial.write_text("".join([_header() + "\n", *(outcome.line() + "\n" for outcome in kept)]), encoding="utf-8")

@@ -3,12 +3,14 @@
 import json
 from typing import Any
 
+from vgen.judge.asked import OUTCOMES, Asked
 from vgen.judge.rule import GROUPS, Measurement
 from vgen.judge.verdict import STATUSES, Report, Verdict
 
-__all__ = ["REPORT_SCHEMA", "SCHEMA", "as_dict", "to_json"]
+__all__ = ["FAMILY", "REPORT_SCHEMA", "SCHEMA", "as_dict", "to_json"]
 
-SCHEMA = "vgen judge report 1"
+FAMILY = "vgen judge report"
+SCHEMA = f"{FAMILY} 2"
 DIGITS = 6  # significant ones; what lies behind them may differ from machine to machine
 
 
@@ -20,6 +22,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "plausibility": _share(report.plausibility),
         "coverage": _share(report.coverage),
         "verdicts": [_verdict(verdict) for verdict in report.verdicts],
+        "asked": [_asked(one) for one in report.asked],
         "calibration": report.calibration,
         "versions": dict(sorted(report.versions.items())),
         "warnings": list(report.warnings),
@@ -40,6 +43,18 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "calibrated": verdict.calibrated,
         "reason": verdict.reason,
         "evidence": [_evidence(measurement) for measurement in verdict.evidence],
+    }
+
+
+def _asked(asked: Asked) -> dict[str, Any]:
+    return {
+        "law": asked.law,
+        "outcome": asked.outcome,
+        "votes": list(asked.votes),
+        "chance": _share(asked.chance),
+        "reason": asked.reason,
+        "judge": asked.judge,
+        "prompts": asked.prompts,
     }
 
 
@@ -108,6 +123,20 @@ REPORT_SCHEMA: dict[str, Any] = {  # JSON Schema, draft 2020-12
                                 }
                             ),
                         },
+                    }
+                ),
+            },
+            "asked": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "law": _TEXT,
+                        "outcome": {"enum": list(OUTCOMES)},
+                        "votes": {"type": "array", "items": {"enum": list(OUTCOMES)}},
+                        "chance": {"anyOf": [_SHARE, {"type": "null"}]},
+                        "reason": _TEXT,
+                        "judge": _TEXT,
+                        "prompts": _TEXT,
                     }
                 ),
             },

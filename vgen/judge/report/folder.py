@@ -9,7 +9,7 @@ from pathlib import Path
 from vgen.errors import InputError
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.judge.judging import Examination
-from vgen.judge.report.data import SCHEMA, to_json
+from vgen.judge.report.data import FAMILY, to_json
 from vgen.judge.report.page import to_html
 
 __all__ = ["ReportFolder", "check_folder", "report_folder"]
@@ -92,7 +92,7 @@ def _is_report(path: Path) -> bool:
         content = json.loads(path.read_bytes())
     except ValueError:
         return False
-    return isinstance(content, dict) and content.get("schema") == SCHEMA
+    return isinstance(content, dict) and str(content.get("schema")).startswith(FAMILY)  # of any version
 
 
 def _numbered(stem: str, number: int) -> str:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
+from vgen.judge.asked import by_outcome
 from vgen.judge.card import Card, load_card
 from vgen.judge.judging import Examination
 from vgen.judge.observation import EVENTS, Observation
 from vgen.judge.report.pictures import crop_of, frame_store, overlay
 from vgen.judge.report.plots import EVENT_MARKS, paths, timeline, trajectory
-from vgen.judge.report.text import headline, span
+from vgen.judge.report.text import OUTCOMES, answers, headline, span
 from vgen.judge.rule import GROUPS, Measurement
 from vgen.judge.rules import RULES
 from vgen.judge.verdict import Report, Verdict
@@ -80,6 +81,9 @@ def to_html(examination: Examination, *, card: Card | None = None) -> str:
             whole=whole,
             marks={kind: EVENT_MARKS[kind] for kind in EVENTS if any(event.kind == kind for event in seen.events)},
             groups=_by_group(report),
+            asked=by_outcome(report.asked),
+            outcomes=OUTCOMES,
+            answers=answers,
             rules=RULES,
             span=span,
             sentence=_sentence,

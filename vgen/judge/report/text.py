@@ -2,17 +2,27 @@
 
 from collections.abc import Sequence
 
+from vgen.judge.asked import Asked, Outcome, by_outcome
 from vgen.judge.card import Card, Figure
 from vgen.judge.rule import GROUPS, Measurement, Rule
 from vgen.judge.verdict import Report, Status
 
-__all__ = ["counted", "headline", "listing", "share", "span", "summary", "table"]
+__all__ = ["OUTCOMES", "answers", "asked_lines", "counted", "headline", "listing", "share", "span", "summary", "table"]
 
 NAMES: dict[Status, str] = {
     "violated": "violated",
     "ok": "kept",
     "undecidable": "undecidable",
     "not_applicable": "not applicable",
+    "error": "failed",
+}
+
+
+OUTCOMES: dict[Outcome, str] = {
+    "broken": "says broken",
+    "kept": "says kept",
+    "abstained": "cannot tell",
+    "premise": "saw no case of",
     "error": "failed",
 }
 
@@ -46,7 +56,30 @@ def summary(report: Report) -> str:
         lines.append(f"  {share(verdict.violation)}  {verdict.rule:{width}}  {span(strongest)}: {strongest.text}")
     lines += [f"undecidable: {reason} ({', '.join(names)})" for reason, names in _open(report).items()]
     lines += [f"warning: {warning}" for warning in report.warnings]
-    return "\n".join(lines)
+    return "\n".join([*lines, *asked_lines(report)])
+
+
+def asked_lines(report: Report) -> list[str]:
+    """What a model that sees said on laws that were left open; nothing where none was asked."""
+    if not report.asked:
+        return []
+    first = report.asked[0]
+    lines = [f"asked of {first.judge}#{first.prompts}, which counts for nothing above:"]
+    for outcome, found in by_outcome(report.asked).items():
+        if outcome == "error":
+            reasons = dict.fromkeys(one.reason for one in found)
+            lines += [f"  failed: {reason} ({_laws(found, reason)})" for reason in reasons]
+        else:
+            lines.append(f"  {OUTCOMES[outcome]}: {', '.join(one.law + answers(one) for one in found)}")
+    return lines
+
+
+def answers(asked: Asked) -> str:
+    """` 2 of 3`, with the chance where it is told: how many votes are for what came out."""
+    if not asked.votes:
+        return ""
+    chance = "" if asked.chance is None else f", chance of kept {asked.chance:.2f}"
+    return f" ({asked.votes.count(asked.outcome)} of {len(asked.votes)}{chance})"
 
 
 def table(reports: Sequence[Report]) -> str:
@@ -57,6 +90,7 @@ def table(reports: Sequence[Report]) -> str:
         broken = sorted((v for v in report.verdicts if v.status == "violated"), key=lambda v: -(v.violation or 0))
         laws = ", ".join(f"{v.rule} {share(v.violation)}" for v in broken) or ("-" if report.plausibility else "?")
         lines.append(f"{report.clip:{width}}  {share(report.plausibility):>9}  {report.coverage:8.2f}  {laws}")
+        lines += asked_lines(report)
     return "\n".join(lines)
 
 
@@ -92,6 +126,10 @@ def span(measurement: Measurement) -> str:
 def share(value: float | None) -> str:
     """`0.25`, or a dash where there is no figure."""
     return "-" if value is None else f"{value:.2f}"
+
+
+def _laws(asked: Sequence[Asked], reason: str) -> str:
+    return ", ".join(one.law for one in asked if one.reason == reason)
 
 
 def _coverage(report: Report) -> str:

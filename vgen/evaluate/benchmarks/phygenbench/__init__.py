@@ -14,6 +14,7 @@ from vgen.evaluate.benchmarks.phygenbench.data import LAST, MIDDLE, items, layou
 from vgen.evaluate.benchmarks.phygenbench.tiers import (
     TOP,
     by_category,
+    ensemble,
     one_question,
     order_passes,
     route,
@@ -198,10 +199,12 @@ PHYGENBENCH: Benchmark = Benchmark(
     layout=layout,
     needs=frozenset({"chat"}),
     cost=_cost,
+    recount=ensemble,
     note=(
         "A single-route score: one judge answers what the published score asks CLIP, VQAScore, GPT-4o, LLaVA and "
         "InternVideo2. It must not be compared with published figures, which mix two routes; those come from tier "
-        "scores of both. Statement and opposite are one choice here, descriptions are shown in an order of their own "
-        "and without the names that tell their rank, and an answer that is none of those asked for fails its clip."
+        "scores of both (vgen evaluate recount). Statement and opposite are one choice here, descriptions are shown in "
+        "an order of their own and without the names that tell their rank, and an answer that is none of those asked "
+        "for fails its clip."
     ),
 )

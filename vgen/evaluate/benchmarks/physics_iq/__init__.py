@@ -11,13 +11,13 @@ from types import MappingProxyType
 
 from vgen.evaluate.benchmark import Benchmark, Item, Measures, Sample
 from vgen.evaluate.benchmarks.physics_iq.metrics import compare
-from vgen.evaluate.benchmarks.physics_iq.scores import ORIGINAL, VERIFIED, over_runs, scores
+from vgen.evaluate.benchmarks.physics_iq.scores import ORIGINAL, VERIFIED, scores
 from vgen.evaluate.benchmarks.physics_iq.takes import SECONDS, generated, quarter_of, real
 from vgen.evaluate.benchmarks.physics_iq.tree import Row, Tree, find, look, rows_of
 from vgen.evaluate.jury import Jury
 from vgen.evaluate.layout import check_root
 
-__all__ = ["PHYSICS_IQ", "PHYSICS_IQ_VERIFIED", "over_runs"]
+__all__ = ["PHYSICS_IQ", "PHYSICS_IQ_VERIFIED"]
 
 ORIGINAL_TABLES = (
     "descriptions.csv",

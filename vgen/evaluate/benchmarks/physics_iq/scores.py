@@ -8,7 +8,6 @@ both. Three views of a scenario are no independent draws, so scenarios are resam
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import mean as plain_mean
-from statistics import stdev
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from vgen.evaluate.resampling import drawn, middle_95, places_of
 from vgen.evaluate.statistics import mean, mean_share, percent
 from vgen.judge.card import Figure
 
-__all__ = ["ORIGINAL", "VERIFIED", "over_runs", "scores"]
+__all__ = ["ORIGINAL", "VERIFIED", "scores"]
 
 ORIGINAL, VERIFIED = "physics_iq", "physics_iq_verified"
 PERCENT = 100.0
@@ -50,11 +49,6 @@ def scores(items: Sequence[Item], measured: Mapping[str, Measures], jury: Jury, 
         of_it = [row for row in rows if row[0].stratum == category]
         found.append(Score(name=first, figure=FORMULAS[first](of_it), group=category))
     return found
-
-
-def over_runs(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (n - 1) of the scores of several runs; the leaderboard of Verified reports four."""
-    return plain_mean(values), stdev(values) if len(values) > 1 else None
 
 
 def _original(rows: Rows) -> Figure:

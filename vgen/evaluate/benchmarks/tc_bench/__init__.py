@@ -1,33 +1,30 @@
 """TC-Bench (Feng et al. 2024, arXiv:2406.08656): whether what a prompt says should change does, and the rest stays.
 
 A root is a checkout of its repository. Every prompt has assertions about frames of a grid from 1 to 16, each a question
-that a judge answers with yes or no. `scores.py` adds up the answers, `replay.py` those that its authors
-published.
+that a judge answers with yes or no. `data.py` reads them, `scores.py` adds up the answers, `replay.py` those that its
+authors published.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vgen.clip import Clip
-from vgen.errors import InputError
 from vgen.evaluate.benchmark import Benchmark, Item, ItemError, Measures, Sample, Score
-from vgen.evaluate.benchmarks.tc_bench.scores import CONSISTENCY, OTHER, SIMILARITIES, TRANSITION, Answer, Mode, scores
+from vgen.evaluate.benchmarks.tc_bench.data import GRID, MOST, assertions_of, layout, prompts_of
+from vgen.evaluate.benchmarks.tc_bench.replay import recount
+from vgen.evaluate.benchmarks.tc_bench.scores import SIMILARITIES, Answer, Mode, scores
 from vgen.evaluate.jury import Cost, Jury, Picture, chat_of
-from vgen.evaluate.layout import Found, check_root, files_of, one_of
-from vgen.evaluate.userdata import Row, read_object, read_rows, row_of
+from vgen.evaluate.layout import check_root, one_of
+from vgen.evaluate.userdata import read_object
 from vgen.evaluate.vlm.cost import blanks, cost_of
 from vgen.evaluate.vlm.labels import YES_NO, label_of
 from vgen.evaluate.vlm.naming import judge_name, prompt_hash
 
-__all__ = ["TC_BENCH_I2V", "TC_BENCH_T2V", "frame_of", "kinds_of"]
+__all__ = ["TC_BENCH_I2V", "TC_BENCH_T2V", "frame_of"]
 
-PROMPTS: dict[Mode, int] = {"t2v": 150, "i2v": 120}  # as published
 SAMPLES = 5  # of each prompt
-MOST = 1.01  # of a cosine in half precision
-GRID = 16  # frames are named on this grid, whatever the clip's length
 ASK = (
     "The pictures are Frame {shown} of a video, where Frame 1 is its first and Frame {grid} its last. {question} "
     "Answer with one word: yes or no."
@@ -40,71 +37,10 @@ def frame_of(place: int, frames: int) -> int:
     return round((place - 1) / (GRID - 1) * (frames - 1))
 
 
-def kinds_of(root: Path, mode: Mode) -> dict[int, str]:
-    """What kind of transition each prompt asks for, by its number.
-
-    Raises:
-        InputError: the prompts are not readable.
-    """
-    return {number: entry["type"] for number, entry in _prompts(root, mode).items()}
-
-
-def _prompts(root: Path, mode: Mode) -> dict[int, dict[str, str]]:
-    found: dict[int, dict[str, str]] = {}
-    for row in read_rows(root / f"{mode}_prompts.json"):
-        number = row.index("id")
-        if number in found:
-            raise row.fault("id", "a number of its own", number)
-        found[number] = {key: row.text(key) for key in ("prompt", "type")}
-    return found
-
-
-def _assertions(root: Path, mode: Mode) -> dict[int, list[dict[str, Any]]]:
-    content = read_object(root / f"{mode}_assertions.json")
-    if strange := [key for key in content.values if not re.fullmatch(r"0|[1-9]\d{0,6}", key)]:
-        raise InputError(f"{content.where}: its keys are the numbers of prompts, got '{strange[0]}'")
-    found = {}
-    for key in content.values:
-        where = f"{content.where}, prompt {key}"
-        listed = enumerate(content.array(key), 1)
-        found[int(key)] = [_assertion(row_of(entry, f"{where}, assertion {place}")) for place, entry in listed]
-        if not any(entry["type"] == TRANSITION for entry in found[int(key)]):
-            raise InputError(f"{where}: no assertion is on '{TRANSITION}'")
-    return found
-
-
-def _assertion(row: Row) -> dict[str, Any]:
-    """The published file says `assertion` where the authors' script reads `question`; either is taken."""
-    kind, places = row.text("type"), row.array("frames")
-    if kind not in (TRANSITION, CONSISTENCY, OTHER):
-        raise row.fault("type", f"{TRANSITION}, {CONSISTENCY} or {OTHER}", kind)
-    if not places or not all(type(place) is int and 1 <= place <= GRID for place in places):
-        raise row.fault("frames", f"numbers from 1 to {GRID}", places)
-    return {"type": kind, "frames": places, "question": row.text("assertion", "question")}
-
-
-def _layout(root: Path, mode: Mode) -> list[Found]:
-    found = files_of(root, [f"{mode}_prompts.json", f"{mode}_assertions.json"])
-    if any(one.state != "ok" for one in found):
-        return found
-    try:
-        numbers = set(_prompts(root, mode)), set(_assertions(root, mode))
-    except InputError as error:
-        return [*found, Found(path=f"{mode}_*.json", state="wrong", detail=str(error))]
-    return [_counted(one, had, mode) for one, had in zip(found, numbers, strict=True)]
-
-
-def _counted(one: Found, numbers: set[int], mode: Mode) -> Found:
-    count = PROMPTS[mode]
-    if numbers == set(range(count)):
-        return Found(path=one.path, state="ok", detail=f"{count} prompts")
-    return Found(path=one.path, state="wrong", detail=f"holds {len(numbers)} prompts, not 0 to {count - 1}")
-
-
 def _items(root: Path | None, mode: Mode) -> list[Item]:
-    root = check_root(f"tc-bench-{mode}", root, partial(_layout, mode=mode))
-    asserted, found = _assertions(root, mode), []
-    for number, entry in sorted(_prompts(root, mode).items()):
+    root = check_root(f"tc-bench-{mode}", root, partial(layout, mode=mode))
+    asserted, found = assertions_of(root, mode), []
+    for number, entry in sorted(prompts_of(root, mode).items()):
         starts = (f"start_frames/{number:05d}.png", f"start_frames/{number:05d}.jpg") if mode == "i2v" else ()
         for sample in range(SAMPLES):
             name = f"{number:05d}-{sample:05d}"
@@ -193,9 +129,10 @@ def _benchmark(mode: Mode, words: str, score: Callable[[Item, Sample, Jury], Mea
         items=partial(_items, mode=mode),
         score=score,
         aggregate=partial(_aggregate, mode=mode),
-        layout=partial(_layout, mode=mode),
+        layout=partial(layout, mode=mode),
         needs=frozenset({"chat"}),
         cost=_cost,
+        recount=partial(recount, mode=mode),
         note=note,
     )
 

@@ -4,19 +4,46 @@ Needs no judge: a checkout of the repository holds all of it under `eval_results
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vgen.errors import InputError
 from vgen.evaluate.benchmark import Score
-from vgen.evaluate.benchmarks.tc_bench import MOST, kinds_of
+from vgen.evaluate.benchmarks.tc_bench.data import MOST, kinds_of
 from vgen.evaluate.benchmarks.tc_bench.scores import Answer, Mode, Rows, published_answer, scores, tc_score
 from vgen.evaluate.correlation import spearman
 from vgen.evaluate.userdata import Row, read_object, row_of
 from vgen.judge.card import Figure
 
-__all__ = ["PUBLISHED_JUDGE", "human_agreement", "published_answers", "replay"]
+__all__ = ["PUBLISHED_JUDGE", "human_agreement", "published_answers", "recount", "replay"]
 
 PUBLISHED_JUDGE = "gpt-4-turbo"
+ANSWERS = Path("eval_results") / "gpt_eval"
+PEOPLE = Path("eval_results") / "human_eval" / "i2v" / "human_scores_all.json"
+
+
+def recount(root: Path, mode: Mode) -> list[Score]:
+    """`replay` of every generator that a checkout holds answers on; for image-to-video also `human_agreement`.
+
+    Raises:
+        InputError: there are no answers, or something is missing or not as published.
+    """
+    models = sorted(path.stem for path in (root / ANSWERS / mode).glob("*.json"))
+    if not models:
+        raise InputError(
+            f"'{root}': no published answers in {ANSWERS / mode}; name a checkout of TC-Bench's repository"
+        )
+    found = [
+        replace(score, group=f"{model}, {score.group}" if score.group else model)
+        for model in models
+        for score in replay(root, mode, model)
+    ]
+    if mode == "t2v":
+        return found
+    return [
+        *found,
+        Score(name=f"tc_score@{PUBLISHED_JUDGE}", figure=human_agreement(root), group="Spearman with people"),
+    ]
 
 
 def replay(root: Path, mode: Mode, model: str) -> list[Score]:
@@ -46,7 +73,7 @@ def published_answers(root: Path, mode: Mode, model: str) -> Rows:
     Raises:
         InputError: they are missing or not as published.
     """
-    path = root / "eval_results" / "gpt_eval" / mode / f"{model}.json"
+    path = root / ANSWERS / mode / f"{model}.json"
     similarities = _similarities(root, model) if mode == "i2v" else {}
     rows: dict[str, tuple[Sequence[Answer], float | None]] = {}
     content = read_object(path)
@@ -66,8 +93,7 @@ def human_agreement(root: Path) -> Figure:
     Raises:
         InputError: something is missing or not as published.
     """
-    path = root / "eval_results" / "human_eval" / "i2v" / "human_scores_all.json"
-    people = read_object(path)
+    people = read_object(root / PEOPLE)
     grades = {name: _grade(people, name) for name in people.values}
     pairs: list[tuple[float, float, int]] = []
     for model in dict.fromkeys(name.rpartition("_")[0] for name in grades):
