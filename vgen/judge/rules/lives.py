@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vgen.judge.observation import Observation, Sight, Track
+from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rules.looks import SAME_LAB, mean_lab
 
 __all__ = [
@@ -46,6 +46,7 @@ TOUCH_FRAMES, TOUCH_D = 2, 0.1  # free space over the smaller diameter below whi
 HIDER_D = 0.75  # diameters from its centre to what cuts it off
 SCRAP_FRAMES = 3  # for which something may seem to be a thing
 FLICKER_FRAMES = 2  # a tracker misses a thing for that long
+MOVES_PX = 1.0  # in three frames: noise that comes of the grid of pixels shows from there on
 SPECK = 0.03  # of the picture's diagonal: smaller things than this are easily lost, and count less
 
 
@@ -328,14 +329,22 @@ def merged_near(observation: Observation, track: Track, frame: int) -> bool:
 
 
 def noise_px(track: Track) -> float:
-    """Standard error of one coordinate that the fits count with: the track's own, or what its samples show."""
-    scatter = 0.0
+    """Standard error of one coordinate that the fits count with: the track's own, or what its samples show.
+
+    What stands still is off by the same in every frame, so only what moves shows it, and along its way.
+    """
     whole_F2 = np.where(track.seen_F[:, None], track.xy_F2, np.nan)
     third_F2 = np.diff(whole_F2, 3, axis=0)
-    third_N = third_F2[np.isfinite(third_F2)]
-    if third_N.size >= 12:
-        scatter = float(np.median(np.abs(third_N))) / (0.6745 * np.sqrt(20))  # variance of a third difference: 20
+    known_F = np.isfinite(third_F2).all(1)
+    way_F2 = np.abs(whole_F2[3:] - whole_F2[:-3])
+    told = [third_F2[known_F & (way_F2[:, axis] > MOVES_PX), axis] for axis in (0, 1)] + [third_F2[known_F].ravel()]
+    scatter = max((_scatter(third_N) for third_N in told if third_N.size >= 12), default=0.0)
     return max(track.sigma_px, scatter, 0.002 * track.diameter_px)
+
+
+def _scatter(third_N: Floats) -> float:
+    """Standard error of what these are third differences of: their variance is 20 times its."""
+    return float(np.median(np.abs(third_N))) / (0.6745 * np.sqrt(20))
 
 
 def level_px(track: Track) -> float:
