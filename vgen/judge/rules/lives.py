@@ -275,16 +275,19 @@ def broken(observation: Observation) -> frozenset[int]:
     """Ids of what broke and of its pieces, which come and go as one hides another.
 
     Pieces look like the whole, are smaller, and show first after it broke, beside it or another piece. What parts and
-    does not look alike were two things that stood together.
+    does not look alike were two things that stood together; of several that part from a thing at once, some may.
     """
     things = {track.id: track for track in bodies(observation)}
-    splits = [event for event in observation.events if event.kind == "split" and _alike(event.tracks, things)]
-    ids = {track for event in splits for track in event.tracks}
+    splits = [event for event in observation.events if event.kind == "split"]
+    ids: set[int] = set()
     for event in splits:
         whole = things.get(event.tracks[0])
+        parts = _alike(event.tracks, things)
+        if len(parts) < min(2, len(event.tracks)):
+            continue
+        ids |= {part.id for part in parts}
         if whole is None:
             continue
-        parts = [things[id] for id in event.tracks if id in things]
         for track in sorted(things.values(), key=_begins):
             if track.id not in ids and _begins(track) >= event.frame - 1 and _is_piece(track, whole, parts):
                 ids.add(track.id)
@@ -292,10 +295,10 @@ def broken(observation: Observation) -> frozenset[int]:
     return frozenset(ids)
 
 
-def _alike(ids: tuple[int, ...], things: dict[int, Track]) -> bool:
-    """Whether all of these have the colour of the first."""
-    looks = [mean_lab(things[id]) for id in ids if id in things]
-    return all(float(np.linalg.norm(lab_3 - looks[0])) < SAME_LAB for lab_3 in looks[1:])
+def _alike(ids: tuple[int, ...], things: dict[int, Track]) -> list[Track]:
+    """Those of these that have the colour of the first."""
+    known = [things[id] for id in ids if id in things]
+    return [part for part in known if float(np.linalg.norm(mean_lab(part) - mean_lab(known[0]))) < SAME_LAB]
 
 
 def _begins(track: Track) -> int:
