@@ -162,6 +162,25 @@ def test_a_body_that_shows_for_three_frames_stops_no_rule() -> None:
         assert abstains(RULES[law], obs, "not_applicable"), law
 
 
+def test_what_parts_from_another_had_its_outline_until_then() -> None:
+    track = body(rolling(1.0))
+    outline_FA = track.outline_px_FA.copy()
+    outline_FA[18:24] *= 1 + 0.3 * np.cos(2 * np.linspace(0, 2 * np.pi, outline_FA.shape[1], endpoint=False))
+    joined = replace(track, outline_px_FA=outline_FA)
+    other = body(rolling(0.0, 300), id=1, lab=(20.0, 0.0, 0.0))
+    assert strength(RULES["rigid"], seen(joined, other)) > 0.2
+    for kind in ("split", "separation"):
+        assert strength(RULES["rigid"], seen(joined, other, events=[world.event(kind, 21.0, (0, 1))])) == 0
+
+
+def test_places_far_off_at_times_gain_no_speed() -> None:
+    """Steps of a ball that rolls steadily, as strong compression leaves them."""
+    steps = (1.2, 2.8, -0.3, 1.8, 6.0, 2.7, 0.2, 1.0, 1.9, 1.9, 2.0, 2.1, 3.6, 1.5, 2.5, 2.0, 1.7, 2.1, 0.2, 1.5, 3.3)
+    steps += (1.5, 2.5, 1.6, 2.5, 1.4, 1.1, 1.4, 2.4, 3.8, 1.4, 2.2, 1.8, 1.4, 1.3, 2.0)
+    x_F = 60 + np.concatenate([[0.0], np.cumsum(steps)])
+    assert strength(RULES["friction"], seen(body(np.stack([x_F, np.full(len(x_F), STANDS)], -1), sigma=0.05))) < 0.2
+
+
 def test_short_runs_tell_their_friction_too() -> None:
     for frames in (8, 10):
         t = np.arange(frames, dtype=float)

@@ -1,8 +1,11 @@
 """speed_jerk: a step of speed on the ground and a halt of some frames count; braking, blows and flights do not."""
 
+import numpy as np
+
 from tests.judge.rules.checks import abstains, holds, strength, unit_free
 from tests.judge.rules.world import body, bounces, event, seen, slide, throw, uniform
 from vgen.judge.observation import Observation
+from vgen.judge.rules.lives import noise_px
 from vgen.judge.rules.speed_jerk import RULE
 
 FRAMES = 44
@@ -36,3 +39,13 @@ def test_braking_flying_and_blows_are_lawful() -> None:
 
 def test_abstains_where_nothing_moves() -> None:
     assert abstains(RULE, seen(body(uniform(FRAMES, (100, 388), (0, 0)))), "not_applicable")
+
+
+def test_noise_of_what_moves_is_told_though_it_stands_for_long() -> None:
+    """Along its way a thing is off by parts of a pixel, and at rest by the same in every frame."""
+    for seed in range(4):
+        xy_F2 = slide(FRAMES, (100, 388), 4.0, braking=0.16)
+        xy_F2[:26, 0] += 0.4 * np.random.default_rng(seed).normal(size=26)
+        track = body(xy_F2, sigma=0.02)
+        assert 0.25 < noise_px(track) < 0.6
+        assert strength(RULE, seen(track)) < 0.1

@@ -78,6 +78,13 @@ def _from_spin(observation: Observation, path: Path, run: list[Segment]) -> floa
     return (2 * float(np.linalg.norm(run[0].velocity(first))) + came) / 3
 
 
+def _unrest_px(path: Path, run: list[Segment]) -> float:
+    """Standard error of a place on a run, its outliers counted: a window that begins at one tells a false speed."""
+    third_N2 = np.diff(path.track.xy_F2[run[0].first : run[-1].last + 1], 3, axis=0)
+    known_N = third_N2[np.isfinite(third_N2).all(1)]
+    return float(np.sqrt((known_N**2).sum(1).mean() / 20)) if len(known_N) else 0.0  # of a third difference: 20 times
+
+
 def _of(observation: Observation, path: Path, run: list[Segment]) -> Measurement | None:
     """From the way it makes in windows of some frames: ends of short fitted pieces say little of a speed."""
     frames_N = np.concatenate([segment.frames_N for segment in run]).astype(int)
@@ -88,7 +95,7 @@ def _of(observation: Observation, path: Path, run: list[Segment]) -> Measurement
     speeds = [float(np.linalg.norm(xy_F2[frame + window] - xy_F2[frame])) / window for frame in starts]
     if not speeds:
         return None
-    error = float(np.sqrt(2)) * run[0].sigma_px / window
+    error = float(np.sqrt(2)) * max(run[0].sigma_px, _unrest_px(path, run)) / window
     slow = max(3 * error, 0.2 * max(speeds))  # from rest is another law
     spin = _from_spin(observation, path, run)
     blows = [e.frame for e in observation.events if len(e.tracks) > 1 and path.track.id in e.tracks]

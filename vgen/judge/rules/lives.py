@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vgen.judge.observation import Observation, Sight, Track
+from vgen.judge.observation import Floats, Observation, Sight, Track
 from vgen.judge.rules.looks import SAME_LAB, mean_lab
 
 __all__ = [
@@ -46,6 +46,7 @@ TOUCH_FRAMES, TOUCH_D = 2, 0.1  # free space over the smaller diameter below whi
 HIDER_D = 0.75  # diameters from its centre to what cuts it off
 SCRAP_FRAMES = 3  # for which something may seem to be a thing
 FLICKER_FRAMES = 2  # a tracker misses a thing for that long
+MOVES_PX = 1.0  # in three frames: noise that comes of the grid of pixels shows from there on
 SPECK = 0.03  # of the picture's diagonal: smaller things than this are easily lost, and count less
 
 
@@ -274,16 +275,19 @@ def broken(observation: Observation) -> frozenset[int]:
     """Ids of what broke and of its pieces, which come and go as one hides another.
 
     Pieces look like the whole, are smaller, and show first after it broke, beside it or another piece. What parts and
-    does not look alike were two things that stood together.
+    does not look alike were two things that stood together; of several that part from a thing at once, some may.
     """
     things = {track.id: track for track in bodies(observation)}
-    splits = [event for event in observation.events if event.kind == "split" and _alike(event.tracks, things)]
-    ids = {track for event in splits for track in event.tracks}
+    splits = [event for event in observation.events if event.kind == "split"]
+    ids: set[int] = set()
     for event in splits:
         whole = things.get(event.tracks[0])
+        parts = _alike(event.tracks, things)
+        if len(parts) < min(2, len(event.tracks)):
+            continue
+        ids |= {part.id for part in parts}
         if whole is None:
             continue
-        parts = [things[id] for id in event.tracks if id in things]
         for track in sorted(things.values(), key=_begins):
             if track.id not in ids and _begins(track) >= event.frame - 1 and _is_piece(track, whole, parts):
                 ids.add(track.id)
@@ -291,10 +295,10 @@ def broken(observation: Observation) -> frozenset[int]:
     return frozenset(ids)
 
 
-def _alike(ids: tuple[int, ...], things: dict[int, Track]) -> bool:
-    """Whether all of these have the colour of the first."""
-    looks = [mean_lab(things[id]) for id in ids if id in things]
-    return all(float(np.linalg.norm(lab_3 - looks[0])) < SAME_LAB for lab_3 in looks[1:])
+def _alike(ids: tuple[int, ...], things: dict[int, Track]) -> list[Track]:
+    """Those of these that have the colour of the first."""
+    known = [things[id] for id in ids if id in things]
+    return [part for part in known if float(np.linalg.norm(mean_lab(part) - mean_lab(known[0]))) < SAME_LAB]
 
 
 def _begins(track: Track) -> int:
@@ -328,14 +332,22 @@ def merged_near(observation: Observation, track: Track, frame: int) -> bool:
 
 
 def noise_px(track: Track) -> float:
-    """Standard error of one coordinate that the fits count with: the track's own, or what its samples show."""
-    scatter = 0.0
+    """Standard error of one coordinate that the fits count with: the track's own, or what its samples show.
+
+    What stands still is off by the same in every frame, so only what moves shows it, and along its way.
+    """
     whole_F2 = np.where(track.seen_F[:, None], track.xy_F2, np.nan)
     third_F2 = np.diff(whole_F2, 3, axis=0)
-    third_N = third_F2[np.isfinite(third_F2)]
-    if third_N.size >= 12:
-        scatter = float(np.median(np.abs(third_N))) / (0.6745 * np.sqrt(20))  # variance of a third difference: 20
+    known_F = np.isfinite(third_F2).all(1)
+    way_F2 = np.abs(whole_F2[3:] - whole_F2[:-3])
+    told = [third_F2[known_F & (way_F2[:, axis] > MOVES_PX), axis] for axis in (0, 1)] + [third_F2[known_F].ravel()]
+    scatter = max((_scatter(third_N) for third_N in told if third_N.size >= 12), default=0.0)
     return max(track.sigma_px, scatter, 0.002 * track.diameter_px)
+
+
+def _scatter(third_N: Floats) -> float:
+    """Standard error of what these are third differences of: their variance is 20 times its."""
+    return float(np.median(np.abs(third_N))) / (0.6745 * np.sqrt(20))
 
 
 def level_px(track: Track) -> float:

@@ -42,7 +42,7 @@ def _untouched(observation: Observation, path: Path) -> list[Floats]:
     touched += [
         event.frame
         for event in observation.events
-        if path.track.id in event.tracks and event.kind in ("contact", "bounce", "merge")
+        if path.track.id in event.tracks and event.kind in ("contact", "bounce", "merge", "split", "separation")
     ]
     bounds = [-np.inf, *sorted(touched), np.inf]
     stretches = [
