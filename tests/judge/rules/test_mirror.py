@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.judge.rules.checks import abstains, holds, strength, unit_free
-from tests.judge.rules.world import body, bounces, collide, event, seen, throw, uniform
+from tests.judge.rules.world import FLOOR_Y, body, bounces, collide, event, seen, throw, uniform
 from vgen.judge.observation import Observation
 from vgen.judge.rule import Abstention
 from vgen.judge.rules import RULES
@@ -49,6 +49,15 @@ def test_an_image_has_no_forces_of_its_own() -> None:
     told = [one for law in laws if not isinstance(law, Abstention) for one in law]
     assert told
     assert not [one for one in told if 1 in one.objects or one.strength > 0.1]
+
+
+def test_an_image_over_an_edge_is_the_one_that_stays_farther_from_it() -> None:
+    """The frame of a pane lies a little below where the image turns: not what it bounces on."""
+    obs = hops(0)
+    motion = throw(FRAMES, (80, 150), (5, 0))
+    image = body(obs.tracks[1].xy_F2, id=1, floor=FLOOR_Y + 8)
+    assert images(seen(obs.tracks[0], image, events=bounces(motion))) == {1}
+    assert images(seen(obs.tracks[0], body(obs.tracks[1].xy_F2, id=1), events=bounces(motion))) == frozenset()
 
 
 def test_of_two_that_disagree_nobody_says_which_one_errs() -> None:

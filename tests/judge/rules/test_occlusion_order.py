@@ -50,3 +50,12 @@ def test_abstains() -> None:
     obs = scene(0.5, 0)
     alike = replace(obs.tracks[1], lab_F3=obs.tracks[0].lab_F3)
     assert abstains(RULE, replace(obs, tracks=(obs.tracks[0], alike)), "undecidable")
+
+
+def test_what_is_never_seen_apart_is_no_thing_of_its_own() -> None:
+    """Noise tears a tip off a thing, which then comes and goes at its edge."""
+    obs = scene(0.5, 0)
+    near_F = obs.gap(0, 1) <= 2
+    sight_F = np.where(near_F, obs.tracks[1].sight_F, Sight.LOST).astype(np.uint8)
+    tip = replace(obs.tracks[1], sight_F=sight_F)
+    assert abstains(RULE, replace(obs, tracks=(obs.tracks[0], tip)), "not_applicable")

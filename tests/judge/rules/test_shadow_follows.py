@@ -55,3 +55,11 @@ def test_a_shadow_is_of_the_thing_that_it_stays_nearest_to() -> None:
     found = RULE.measure(both)
     assert isinstance(found, tuple) and {measurement.objects for measurement in found} == {(0,)}
     assert strength(RULE, both) < 0.05
+
+
+def test_a_darkening_high_in_the_air_is_not_the_shadow_on_the_floor() -> None:
+    obs = scene(0, 0)
+    thing, shadow = obs.tracks
+    first_F = np.arange(FRAMES) < 9
+    xy_F2 = np.where(first_F[:, None], thing.xy_F2 + np.array([-70.0, 10.0]), shadow.xy_F2)
+    assert strength(RULE, seen(thing, replace(shadow, xy_F2=xy_F2))) < 0.05

@@ -7,6 +7,7 @@ camera.py      how the camera moved
 background.py  the picture without its things
 segment.py     what differs from it, per frame: blobs of bodies and of shadows
 track.py       blobs of one thing, frame after frame
+faint.py       shadows too faint for any one pixel to tell, followed on
 sift.py        which trails are things, and which shadows
 link.py        one thing before and behind what hides it; why a thing does not show
 still.py       things that never move, and are touched

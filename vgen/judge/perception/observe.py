@@ -13,6 +13,7 @@ from vgen.judge.perception.background import Background, find_background, withou
 from vgen.judge.perception.camera import find_camera
 from vgen.judge.perception.cuts import find_cuts, longest_shot
 from vgen.judge.perception.events import TOUCH_PX, Scenery, find_events, in_order
+from vgen.judge.perception.faint import with_faint
 from vgen.judge.perception.flow import flow_share
 from vgen.judge.perception.gaps import fronts, polygon_gap, polygons
 from vgen.judge.perception.link import Box, Thing, link
@@ -136,7 +137,7 @@ def _followed(view: View, background: Background) -> _Followed:
     inside_F = [None] * view.frames if view.inside_FYX is None else list(view.inside_FYX)
     frames = zip(view.rgb_FYX3, view.lab_FYX3, inside_F, strict=True)
     blobs_F = [segment(*frame, background) for frame in frames]
-    trails = follow(view, background, blobs_F)
+    trails = with_faint(view, background, follow(view, background, blobs_F))
     things, boxes = link(view, background, trails)
     moving = sum(blob.area for trail in trails if trail.kind == "body" for blob in trail.blobs.values())
     told = sum(blob.area for thing in things if thing.kind == "body" for blob in thing.blobs.values())

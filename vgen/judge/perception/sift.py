@@ -10,11 +10,12 @@ import numpy as np
 from vgen.judge.perception.segment import Blob
 from vgen.judge.perception.track import Trail
 
-__all__ = ["MIN_FRAMES", "sift", "throws"]
+__all__ = ["MIN_FRAMES", "THROWN_SHARE", "lies_inside", "sift", "throws"]
 
 MIN_FRAMES = 4  # a trail that shows in fewer is noise
 THROWN_SHARE = 0.4  # of a shadow's frames in which some body can throw it
 HANGING_SHARE = 0.5  # of its frames in which a dark patch touches one body
+INSIDE = 1.0  # of a body's radius
 THIN_RATIO = 3.0  # of an area to that of the largest disc inside it
 SLANT = 1.5  # of the light, at most: aside over down
 MOVED_DIAMETERS = 0.7  # that a dark thing must move to be a body of its own
@@ -42,6 +43,8 @@ def _told_from_shadows(trails: list[Trail]) -> list[Trail]:
     for trail in trails:
         if trail.kind == "shadow":
             thrown = np.mean([any(throws(body, frame, blob) for body in bodies) for frame, blob in trail.blobs.items()])
+            if lies_inside(trail, bodies):
+                continue
             if thrown < THROWN_SHARE:
                 places = np.array([blob.xy for blob in trail.blobs.values()])
                 size = 2 * np.sqrt(np.median([blob.area for blob in trail.blobs.values()]) / np.pi)
@@ -65,6 +68,21 @@ def _hangs(trail: Trail, bodies: list[Trail]) -> bool:
     """Whether it touches bodies in most of its frames: a rod, a string, or a rim of theirs."""
     return any(
         np.mean([frame in body.blobs and blob.reaches(body.blobs[frame]) for frame, blob in trail.blobs.items()])
+        > HANGING_SHARE
+        for body in bodies
+    )
+
+
+def lies_inside(trail: Trail, bodies: list[Trail]) -> bool:
+    """Whether its centre lies within a body in most of its frames: a part of it that matches what is behind."""
+    return any(
+        np.mean(
+            [
+                frame in body.blobs
+                and np.hypot(*(blob.xy - body.blobs[frame].xy)) < INSIDE * np.sqrt(body.blobs[frame].area / np.pi)
+                for frame, blob in trail.blobs.items()
+            ]
+        )
         > HANGING_SHARE
         for body in bodies
     )

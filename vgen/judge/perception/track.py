@@ -23,6 +23,7 @@ __all__ = ["Trail", "follow"]
 MAX_GAP = {"body": 2, "shadow": 6}  # frames without a blob after which what shows where it is expected is another
 REACH_DIAMETERS, REACH_STEPS = 0.5, 1.2  # how far off its prediction a thing may be: in sizes, and in its own steps
 KICK_DIAMETERS = 0.5  # a velocity that changes by more within one frame was kicked
+KNOWN = 4  # frames that show a dark patch before it may jump: scraps of shadows come and go, all of equal looks
 CROSSING = 3  # frames in one blob with another, after which it may cross that one
 SAME_LAB = 14.0  # looks that differ by less may be the same thing's
 SAME_AREA = 1.7  # ratio of areas
@@ -301,6 +302,8 @@ def _pair_jumps(trails: list[Trail], live: list[int], blobs: list[Blob], pairs: 
     for index in live:
         trail = trails[index]
         if index in pairs or trail.last != frame - 1 or trail.blobs[trail.last].at_border or frame in trail.behind:
+            continue
+        if trail.kind == "shadow" and len(trail.blobs) < KNOWN:
             continue
         lab, guess = trail.lab(frame), trail.predict(frame)[0]
         areas = (trail.area(frame), trail.blobs[trail.last].area)

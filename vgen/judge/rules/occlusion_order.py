@@ -5,7 +5,8 @@ none. strength = the lesser of the two things' largest shares, the floor of .08 
 whole, as large as the overlap in which the order changed where it did.
 Source: depth order is constant without crossing (T-junctions, Guzman 1968; IntPhys2, arXiv:2506.09849, permanence).
 Strength: share of a thing's area.
-Abstains where no two things overlap, or where two that do look the same, so that their border cannot be seen.
+Abstains where no two things overlap that are each seen apart as well, or where two that do look the same, so that their
+border cannot be seen.
 """
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = ["RULE"]
 
 NEAR = 0.1  # diameters of the smaller thing: outlines that near may overlap
 FLOOR = 0.08  # of a thing's area: what a cut along a border is worth
+APART = 3  # frames that show a thing away from the other
 OVERLAP = 0.15  # of a thing's area that is hidden where two truly overlap
 
 
@@ -29,7 +31,10 @@ def measure(observation: Observation) -> Measured:
         if one not in things or other not in things:
             continue
         pair = things[one], things[other]
-        measured = [m for start, end in _overlaps(observation, *pair) if (m := _of(pair, start, end)) is not None]
+        overlaps = _overlaps(observation, *pair)
+        if not all(_is_known(track, overlaps) for track in pair):
+            continue
+        measured = [m for start, end in overlaps if (m := _of(pair, start, end)) is not None]
         if measured and float(np.linalg.norm(mean_lab(pair[0]) - mean_lab(pair[1]))) < SAME_LAB:
             alike = True
         else:
@@ -48,6 +53,14 @@ def _overlaps(observation: Observation, one: Track, other: Track) -> list[tuple[
     near_F = np.nan_to_num(gap_F, nan=np.inf) <= NEAR * smaller
     gone_F = (one.sight_F == Sight.OCCLUDED) | (other.sight_F == Sight.OCCLUDED)
     return [(start, end) for start, end in runs(near_F | gone_F) if near_F[start:end].any()]
+
+
+def _is_known(track: Track, overlaps: list[tuple[int, int]]) -> bool:
+    """Whether it is seen whole and by itself: what always lies at another thing may be a torn-off part of its looks."""
+    apart_F = track.seen_F.copy()
+    for start, end in overlaps:
+        apart_F[start:end] = False
+    return int(apart_F.sum()) >= APART
 
 
 def _of(pair: tuple[Track, Track], start: int, end: int) -> Measurement | None:

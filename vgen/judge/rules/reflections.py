@@ -76,21 +76,30 @@ def reflections(observation: Observation) -> tuple[Reflection, ...]:
 def images(observation: Observation) -> frozenset[int]:
     """Ids of what no forces act on: both of a pair that is at odds, and of one that is not, what never stands.
 
-    A thing stands or bounces on something where its image only seems to.
+    A thing stands or bounces on something where its image only seems to; where both may, the one that stays farther
+    from all surfaces is the image, for both move in one time.
     """
     found: set[int] = set()
     for pair in reflections(observation):
         if pair.excess > 0:
             found |= {pair.one.id, pair.other.id}
             continue
-        stands = [_stands(track) for track in (pair.one, pair.other)]
-        if stands[0] != stands[1]:
-            found.add(pair.other.id if stands[0] else pair.one.id)
+        near, far = sorted((pair.one, pair.other), key=_least_px)
+        if _least_px(near) <= _reach_px(near) and _least_px(far) > min(
+            _reach_px(far), _least_px(near) + level_px(near)
+        ):
+            found.add(far.id)
     return frozenset(found)
 
 
-def _stands(track: Track) -> bool:
-    return bool(np.any(track.surface_px_F <= level_px(track) + between_frames_px(track)))
+def _least_px(track: Track) -> float:
+    """The least free space below it."""
+    return float(np.nanmin(track.surface_px_F)) if np.isfinite(track.surface_px_F).any() else float("inf")
+
+
+def _reach_px(track: Track) -> float:
+    """Free space below a thing that may stand or bounce there all the same."""
+    return level_px(track) + between_frames_px(track)
 
 
 def _could_be(observation: Observation, one: Track, other: Track) -> bool:

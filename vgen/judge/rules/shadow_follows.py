@@ -26,6 +26,8 @@ FLOOR_D = 0.08
 CLEAR = 0.5  # diameters
 MOST = 0.6  # of its usual area
 BRIEF, STAIN_D = 0.3, 0.5  # of the frames; diameters that a thing moves, and a stain less than half of
+STRAY_D = 1.5  # of its own diameters, up or down
+FLOOR_APART_D = 1.5  # diameters of the thing
 OWN_D = 1.0  # diameters: beside other things, one farther off is nobody's
 
 
@@ -41,6 +43,7 @@ def measure(observation: Observation) -> Measured:
     for body in unbroken(observation):
         own = [shadow for shadow, owner in zip(shadows, owners, strict=True) if owner is body]
         own = [shadow for shadow in own if not _is_stain(shadow, body)]
+        own = _on_one_floor(own, body)
         if own and (m := _of(body, own, len(things) == 1)) is not None:
             measured.append(m)
     found = tuple(m for m in measured if 3 * m.sigma <= CLEAR)
@@ -56,6 +59,18 @@ def _owner(shadow: Track, things: tuple[Track, ...]) -> Track | None:
     away = {thing: np.abs(thing.xy_F2[:, 0] - shadow.xy_F2[:, 0]) for thing in things}
     medians = {thing: float(np.nanmedian(away_F)) for thing, away_F in away.items() if np.isfinite(away_F).any()}
     return min(medians, key=lambda thing: medians[thing], default=None)
+
+
+def _on_one_floor(shadows: list[Track], body: Track) -> list[Track]:
+    """Those as high as the one that shows longest: other darkenings lie up and down the picture."""
+    if not shadows:
+        return []
+    floor = _level(max(shadows, key=lambda shadow: int(_shows(shadow).sum())))
+    return [shadow for shadow in shadows if abs(_level(shadow) - floor) < FLOOR_APART_D * body.diameter_px]
+
+
+def _level(shadow: Track) -> float:
+    return float(np.nanmedian(shadow.xy_F2[:, 1]))
 
 
 def _is_stain(shadow: Track, body: Track) -> bool:
@@ -106,9 +121,14 @@ def _of(body: Track, shadows: list[Track], alone: bool) -> Measurement | None:
 
 
 def _shows(shadow: Track) -> npt.NDArray[np.bool_]:
-    """Frames that show most of it: on something darker, or on paint, a part of it is not seen."""
+    """Frames that show most of it: on something darker, or on paint, a part of it is not seen.
+
+    And as high as it mostly lies: what goes far up or down from there was another darkening.
+    """
     usual = float(np.nanquantile(shadow.area_px_F, 0.75))
-    return np.asarray(shadow.seen_F & (np.nan_to_num(shadow.area_px_F) > MOST * usual))
+    off_F = np.abs(np.nan_to_num(shadow.xy_F2[:, 1]) - _level(shadow))
+    shown_F = shadow.seen_F & (np.nan_to_num(shadow.area_px_F) > MOST * usual)
+    return np.asarray(shown_F & (off_F < STRAY_D * shadow.diameter_px))
 
 
 def _moving(body: Track) -> npt.NDArray[np.bool_]:
