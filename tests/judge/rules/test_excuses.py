@@ -175,7 +175,29 @@ def test_what_parts_from_another_had_its_outline_until_then() -> None:
 
 def test_places_far_off_at_times_gain_no_speed() -> None:
     """Steps of a ball that rolls steadily, as strong compression leaves them."""
-    steps = (1.2, 2.8, -0.3, 1.8, 6.0, 2.7, 0.2, 1.0, 1.9, 1.9, 2.0, 2.1, 3.6, 1.5, 2.5, 2.0, 1.7, 2.1, 0.2, 1.5, 3.3)
+    steps: tuple[float, ...] = (
+        1.2,
+        2.8,
+        -0.3,
+        1.8,
+        6.0,
+        2.7,
+        0.2,
+        1.0,
+        1.9,
+        1.9,
+        2.0,
+        2.1,
+        3.6,
+        1.5,
+        2.5,
+        2.0,
+        1.7,
+        2.1,
+        0.2,
+        1.5,
+        3.3,
+    )
     steps += (1.5, 2.5, 1.6, 2.5, 1.4, 1.1, 1.4, 2.4, 3.8, 1.4, 2.2, 1.8, 1.4, 1.3, 2.0)
     x_F = 60 + np.concatenate([[0.0], np.cumsum(steps)])
     assert strength(RULES["friction"], seen(body(np.stack([x_F, np.full(len(x_F), STANDS)], -1), sigma=0.05))) < 0.2
