@@ -9,7 +9,7 @@ from tests.judge.perception.worlds import painted, rolling, room
 from vgen.judge.observation import OUTLINE_DIRECTIONS, Floats
 from vgen.judge.perception.cache import ObservationCache, content_key
 from vgen.judge.perception.cuts import longest_shot
-from vgen.judge.perception.gaps import polygon_gap, polygons
+from vgen.judge.perception.gaps import least_gap, polygon_gap, polygons
 from vgen.judge.perception.motion import fit_pieces, kink, scatter
 from vgen.judge.perception.refine import POLAR_ANGLES, POLAR_RINGS, turns
 
@@ -60,6 +60,15 @@ def test_gap_of_discs(distance: float) -> None:
     other = polygons(np.array([[50.0 + distance, 50.0]]), np.full((1, OUTLINE_DIRECTIONS), 10.0))
     assert polygon_gap(one, other)[0] == pytest.approx(distance - 20, abs=0.3)
     assert polygon_gap(other, one)[0] == polygon_gap(one, other)[0]
+
+
+def test_circles_around_polygons_never_say_too_much() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        one, other = (polygons(draw.uniform(0, 60, (3, 2)), draw.uniform(2, 9, (3, OUTLINE_DIRECTIONS))) for _ in "ab")
+        assert least_gap(one, other) <= polygon_gap(one, other).min()
+    assert least_gap(one * np.nan, other) == np.inf
+    assert np.isnan(polygon_gap(one * np.nan, other)).all()
 
 
 def test_turns_follow_a_pattern_and_stay_unknown_without_one() -> None:

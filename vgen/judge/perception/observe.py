@@ -15,7 +15,7 @@ from vgen.judge.perception.cuts import find_cuts, longest_shot
 from vgen.judge.perception.events import TOUCH_PX, Scenery, find_events, in_order
 from vgen.judge.perception.faint import with_faint
 from vgen.judge.perception.flow import flow_share
-from vgen.judge.perception.gaps import fronts, polygon_gap, polygons
+from vgen.judge.perception.gaps import fronts, least_gap, polygon_gap, polygons
 from vgen.judge.perception.link import Box, Thing, link
 from vgen.judge.perception.liquid import find_liquids, share_in_vessel
 from vgen.judge.perception.motion import MIN_SIGMA_PX, Piece, fit_pieces, scatter
@@ -226,10 +226,11 @@ def _gaps(tracks: tuple[Track, ...]) -> dict[tuple[int, int], Floats]:
     gaps: dict[tuple[int, int], Floats] = {}
     corners = {track.id: polygons(track.xy_F2, track.outline_px_FA) for track in bodies}
     for one, other in combinations(bodies, 2):
-        gap_F = polygon_gap(corners[one.id], corners[other.id])
-        known = gap_F[np.isfinite(gap_F)]
-        if known.size and known.min() < NEAR_DIAMETERS * max(one.diameter_px, other.diameter_px):
-            gaps[one.id, other.id] = gap_F
+        near = NEAR_DIAMETERS * max(one.diameter_px, other.diameter_px)
+        if least_gap(corners[one.id], corners[other.id]) < near:
+            gap_F = polygon_gap(corners[one.id], corners[other.id])
+            if np.nanmin(gap_F, initial=np.inf) < near:
+                gaps[one.id, other.id] = gap_F
     return gaps
 
 
