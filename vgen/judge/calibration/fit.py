@@ -2,7 +2,8 @@
 
     low        95 % of possible clips lie below it
     threshold  from here on `violated`: at most 1 % of possible clips reach it; where clear violations leave more room
-               than that, it stands in the middle of the room; where they leave none, 2 %, and at most 3 %
+               than that, it stands in the middle of the room; where they leave none, 2 %, and at most 3 %, or one
+               clip of twenty or more
     high       the median of clear violations
 
 A rule that was seen on too few clips has no scale and stays uncalibrated; neither has one that does not measure
@@ -19,11 +20,12 @@ from vgen.judge.calibration.outcomes import Floats, Outcomes
 from vgen.judge.calibration.suite import CLEAR
 from vgen.judge.card import Scale
 
-__all__ = ["MIN_BROKEN", "MIN_POSSIBLE", "Fit", "fit_rules", "fit_scale"]
+__all__ = ["MIN_BROKEN", "MIN_POSSIBLE", "ONE_OF", "Fit", "fit_rules", "fit_scale"]
 
 MIN_POSSIBLE = 12
 MIN_BROKEN = 8
-FALSE_ALARMS = (0.01, 0.02, 0.03)  # the first that leaves room
+FALSE_ALARMS = (0.01, 0.02, 0.03)  # the first that leaves room ...
+ONE_OF = 20  # ... and of so many clips one, since of fewer than 34 even 3 % is none
 BELOW_LOW = 0.95
 WEAK = 0.1  # share of clear violations that may lie below the middle of the room
 MIN_STRENGTH = 1e-3  # below this, a strength is rounding
@@ -72,6 +74,8 @@ def fit_scale(possible_P: Floats, broken_P: Floats) -> Fit:
         )
     # `higher`, and a little more: a quantile between two values would let one clip more through than it says
     leasts = [float(np.quantile(possible_P, 1 - share, method="higher")) * (1 + 1e-6) for share in FALSE_ALARMS]
+    if possible_P.size >= ONE_OF:
+        leasts.append(float(np.sort(possible_P)[-2]) * (1 + 1e-6))
     low = float(np.quantile(possible_P, BELOW_LOW))
     weak, high = (float(np.quantile(broken_P, share)) for share in (WEAK, 0.5))
     least = next((least for least in leasts if max(least, MIN_STRENGTH) < high), None)
