@@ -12,15 +12,14 @@ pytestmark = pytest.mark.skipif(
     load_card().provisional, reason="the card is provisional and says so; `vgen judge calibrate` makes a measured one"
 )
 
-# Bars that this judge does not reach, with the figures that it ships with; None where a rule has no pair of twins of
-# which it decides both (`support` and `motion_without_cause`).
-MISSED: dict[str, float | None] = {
-    "least_pairwise": None,
-    "least_deciding": 0.0088,
-    "rules_meeting_bars": 19,
-    "false_alarms": 0.0289,
-    "hardest": 0.6694,
-    "temporal": 0.8647,
+# Bars that this judge does not reach, with the figures that it ships with.
+MISSED = {
+    "least_pairwise": 0.7879,
+    "least_deciding": 0.6696,
+    "rules_meeting_bars": 21,
+    "false_alarms": 0.0211,
+    "hardest": 0.8074,
+    "temporal": 0.8883,
 }
 
 FIGURES = "figures."
