@@ -13,7 +13,7 @@ from vgen.judge import examine
 from vgen.judge.report.page import to_html
 from vgen.judge.report.text import summary
 
-PROMPT, SEED = "a green ball falls and bounces", 0
+PROMPT, SEED = "a red ball falls and bounces", 0
 
 if __name__ == "__main__":
     pipe = VideoPipeline.from_pretrained()

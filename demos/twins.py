@@ -15,7 +15,7 @@ from vgen.playground.twins.suite import twin
 
 if __name__ == "__main__":
     law = sys.argv[1] if len(sys.argv) > 1 else "teleport"
-    for name, take in zip(("possible", "impossible"), twin(law, 3, severity=0.7), strict=True):
+    for name, take in zip(("possible", "impossible"), twin(law, 2, severity=0.7), strict=True):
         clip = Clip(frames=draw(take.film, world="playground", height=256, width=256), fps=take.film.fps)
         found = examine(clip.save(f"{name}.mp4"))
         print(f"{name}: {summary(found.report)}\n")
