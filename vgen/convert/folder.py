@@ -88,6 +88,7 @@ def plan_conversion(
     if method not in METHODS:
         raise ConfigError(f"unknown method '{method}'; {nearest(method, METHODS)}")
     folder, base_card, _ = describe(base)
+    card = _card(base_card, method, block)
     config = {k: v for k, v in read_json(folder / "transformer" / "config.json").items() if not k.startswith("_")}
     chosen = choose_state(read_states(source), part, source)
     state = _renamed(chosen.state, source)
@@ -95,7 +96,6 @@ def plan_conversion(
     state = _stored(state, dtype, source)
     beside = f"; left aside: {listed(chosen.others)}" if chosen.others else ""
     taken = f"part {chosen.part} of {source.name}" if chosen.part else source.name
-    card = _card(base_card, method, block)
     notes = (f"{taken}{beside}", _of_state(state, config), *_of_card(card, method))
     return Conversion(base=folder, config=config, state=state, card=card, notes=notes)
 
