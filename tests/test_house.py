@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"shapes", "attention", "samplers", "config"},
     "processes": {"errors"},
     "judge": {"clip", "playground", "config", "processes", "lines"},
+    "convert": {"models", "files"},
     "training": {"models", "samplers", "playground"},
     "parallel": {"models", "attention"},
     "sparsity": {"config", "attention"},
@@ -59,6 +60,11 @@ FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "mars
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_ATTRIBUTES = {"torch.save", "torch.load", "pandas.read_pickle"}
 FORBIDDEN_ARGUMENTS = {"allow_pickle", "trust_remote_code"}
+# `vgen convert` reads what others have pickled, through torch's unpickler of tensors, and its tests write such files
+ALLOWED = {
+    "vgen/convert/states.py": {"imports pickle.UnpicklingError", "calls torch.load(weights_only=True)"},
+    "tests/convert/files.py": {"calls torch.save"},
+}
 
 HEAVY = {"accelerate", "cv2", "diffusers", "matplotlib", "peft", "pymunk", "scipy", "skimage", "torch", "transformers"}
 
@@ -191,16 +197,18 @@ def test_unknown_names_are_unknown() -> None:
 
 def forbidden(path: Path) -> Iterator[str]:
     """What would load code from data, or hide an error."""
-    for name, line in imports(path):
-        if name.partition(".")[0] in FORBIDDEN_MODULES:
-            yield f"{where(path, line)} imports {name}"
     for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            names = [f"{start}{alias.name}" for alias in node.names]
+            found = [name for name in names if name.partition(".")[0] in FORBIDDEN_MODULES]
+            yield from (f"{where(path, node.lineno)} imports {name}" for name in found)
         if isinstance(node, ast.Call):
             called = node.func
             if isinstance(called, ast.Name) and called.id in FORBIDDEN_CALLS:
                 yield f"{where(path, node.lineno)} calls {called.id}"
             if isinstance(called, ast.Attribute) and ast.unparse(called) in FORBIDDEN_ATTRIBUTES:
-                yield f"{where(path, node.lineno)} calls {ast.unparse(called)}"
+                yield f"{where(path, node.lineno)} calls {ast.unparse(called)}{tensors_alone(node)}"
             yield from (
                 f"{where(path, node.lineno)} passes {word.arg}"
                 for word in node.keywords
@@ -211,6 +219,12 @@ def forbidden(path: Path) -> Iterator[str]:
             yield f"{where(path, node.lineno)} catches everything"
 
 
+def tensors_alone(call: ast.Call) -> str:
+    said = [word.value for word in call.keywords if word.arg == "weights_only"]
+    safe = len(said) == 1 and isinstance(said[0], ast.Constant) and said[0].value is True
+    return "(weights_only=True)" if safe else ""
+
+
 def is_broad(caught: ast.expr | None) -> bool:
     names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
     return any(n is None or (isinstance(n, ast.Name) and n.id in {"Exception", "BaseException"}) for n in names)
@@ -218,7 +232,12 @@ def is_broad(caught: ast.expr | None) -> bool:
 
 def test_no_file_loads_code_from_data_or_hides_errors() -> None:
     runs_the_readme = ROOT / "tests" / "test_readme.py"
-    assert not [finding for path in ALL_FILES if path != runs_the_readme for finding in forbidden(path)]
+    found = {
+        path.relative_to(ROOT).as_posix(): {finding.partition(" ")[2] for finding in forbidden(path)}
+        for path in ALL_FILES
+        if path != runs_the_readme
+    }
+    assert {name: findings for name, findings in found.items() if findings} == ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -227,6 +246,8 @@ def test_no_file_loads_code_from_data_or_hides_errors() -> None:
         "import pickle",
         "from torch import nn; import joblib.memory",
         "torch.load('x')",
+        "torch.load('x', weights_only=False)",
+        "from pickle import loads",
         "eval('1')",
         "np.load('x', allow_pickle=True)",
         "f(trust_remote_code=flag)",

@@ -74,6 +74,7 @@ USERS: dict[str, tuple[Any, set[str]]] = {
     "transition": ("blend", EVERY),
     "noise": ("independent", EVERY),
     "solver": ("euler", EVERY),
+    "sigmas": ([1.0, 0.9, 0.8, 0.6, 0.4, 0.2], EVERY),
     "decay": (0.5, EVERY),
     "riflex": (9, EVERY),
 }
@@ -164,6 +165,7 @@ SOME: dict[str, list[Any]] = {
     "transition": ["cut", "blend"],
     "noise": ["independent", "rescheduled", "progressive", "fixed", "coherent_tail", "freeinit"],
     "solver": ["euler", "multistep", "renoise"],
+    "sigmas": [[1.0, 0.5], [0.9, 0.8, 0.7, 0.5, 0.3, 0.1]],
     "fusion": [True, False],
     "windows": ["mean", "newest", "coupled"],
     "stride": [1, 2, 3],
@@ -455,3 +457,41 @@ def test_what_a_pass_shows_and_remembers(
 ) -> None:
     made = resolved(name, frames=frames, **options)
     assert (made.cache_frames, made.shown_frames, made.in_chunks, made.reach) == (cached, shown, chunks, reach)
+
+
+FEW = [1.0, 0.9375, 0.625]
+
+
+def few_step_card() -> ModelCard:
+    return replace(a_card(samplers=("causal",)), num_inference_steps=3, solver="renoise", sigmas=FEW)
+
+
+@pytest.mark.parametrize("scheduler", [EULER, UNIPC])
+def test_the_cards_noise_levels_and_solver_come_before_the_schedulers(scheduler: Any) -> None:
+    sampling = resolved("causal", card=few_step_card(), scheduler=scheduler)
+    assert sampling.table.per_step == tuple(FEW) and sampling.table.told == (0.0, *reversed(FEW))
+    assert sampling.solver == Renoise()
+    assert sampling.values["sigmas"] == FEW and sampling.values["solver"] == "renoise"
+
+
+def test_what_is_said_comes_before_the_card() -> None:
+    sampling = resolved("causal", card=few_step_card(), solver="euler", sigmas=[0.8, 0.4])
+    assert (sampling.table.per_step, sampling.solver) == ((0.8, 0.4), Euler())
+    assert resolved("causal", steps=2, sigmas=[0.8, 0.4]).table.num_steps == 2
+    assert resolved("causal", card=few_step_card(), steps=3).table.num_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "said"),
+    [
+        (4, {}, r"4 steps asked, and model 'tiny' was distilled for 3, at noise levels 1, 0\.9375, 0\.625; leave"),
+        (4, {"sigmas": [1.0, 0.5]}, r"sampler\.sigmas has 2 noise levels \(1, 0\.5\), asked for 4 steps"),
+        (None, {"sigmas": []}, r"sampler\.sigmas=\[\] is not possible; possible: numbers that fall"),
+        (None, {"sigmas": [0.5, 0.5]}, r"numbers that fall, the first at most 1, the last above 0"),
+        (None, {"sigmas": [1.01, 0.5]}, "numbers that fall, the first at most 1, the last above 0"),
+        (None, {"sigmas": [0.5, 0.0]}, "numbers that fall, the first at most 1, the last above 0"),
+    ],
+)
+def test_noise_levels_that_cannot_be_are_refused(steps: int | None, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        resolved("causal", card=few_step_card(), steps=steps, **options)

@@ -35,6 +35,7 @@ __all__ = [
     "require_prompt",
     "sampler_presets",
     "sampler_titles",
+    "sigmas_problem",
 ]
 
 CONFIG_LIMIT_BYTES = 1 << 20
@@ -97,6 +98,7 @@ class SamplerConfig:
     alpha: float | None = None
     cutoff: float | None = None
     solver: str | None = None
+    sigmas: list[float] | None = None
     fusion: bool | None = None
     windows: str | None = None
     stride: int | str | None = None
@@ -203,6 +205,14 @@ class Frames:
         if value in self.words or (isinstance(value, int) and self.low <= value <= self.high):
             return None
         return f"possible: {self.low} to {self.high}{self.unit}, or {', '.join(self.words)}"
+
+
+def sigmas_problem(sigmas: list[float]) -> str | None:
+    """What is wrong with the noise levels of steps, if anything."""
+    falling = all(a > b for a, b in itertools.pairwise([*sigmas, 0.0]))
+    if sigmas and falling and sigmas[0] <= 1:
+        return None
+    return "possible: numbers that fall, the first at most 1, the last above 0"
 
 
 KNOBS = "knobs"

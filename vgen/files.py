@@ -49,7 +49,7 @@ def publish(partial: Path, path: Path) -> None:
     A file is replaced in one step. A rename cannot replace a folder, so an old folder first goes aside under a partial
     name: a kill between the two renames leaves it there, whole, and nothing under the final name.
     """
-    for inner in partial.iterdir() if partial.is_dir() else ():
+    for inner in partial.rglob("*") if partial.is_dir() else ():
         _sync(inner)
     _sync(partial)
     aside = partial_path(path) if path.is_dir() else None

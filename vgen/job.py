@@ -8,7 +8,7 @@ import itertools
 import math
 import operator
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -183,8 +183,9 @@ def resolve(
     per_latent = model.vae.config.scale_factor_temporal
     known = _known(model, image_YX3, base)
     wanted = latent_frames(asked, per_latent) if base is None else known + -(-asked // per_latent)
+    usual = None if "sampler.name" in said else card.sampler
     sampling = resolve_sampling(
-        config.sampler,
+        config.sampler if usual is None else replace(config.sampler, name=usual),
         card,
         model.scheduler,
         steps=request.num_inference_steps,

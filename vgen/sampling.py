@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vgen.config import SamplerConfig, sampler_presets
+from vgen.config import SamplerConfig, sampler_presets, sigmas_problem
 from vgen.errors import ConfigError, ModelError
 from vgen.models.card import ModelCard
 from vgen.samplers import (
@@ -180,7 +180,7 @@ def resolve_sampling(
     Args:
         config: the sampler group.
         card: of the model.
-        scheduler: the folder's, for the sigma table and the usual solver.
+        scheduler: the folder's, for the sigma table and the usual solver where neither config nor card has one.
         steps: noise levels; the card's where None.
         frames: latent frames that hold what was asked for; rounded up to what the schedule allows.
         known: latent frames that are clean from the start.
@@ -191,7 +191,9 @@ def resolve_sampling(
         ModelError: the model was not trained for it.
     """
     presets = sampler_presets()
-    options = _Options(config, presets[config.name], card, steps or card.num_inference_steps)
+    sigmas = _sigmas(config, card, steps, model)
+    steps = len(sigmas) if sigmas else steps or card.num_inference_steps
+    options = _Options(config, presets[config.name], card, steps)
     if options.needs not in card.samplers and not config.force:
         able = sorted(name for name, row in presets.items() if row["sampler.needs"] in card.samplers)
         how = f" with lag {config.lag}" if config.lag is not None else ""
@@ -199,7 +201,8 @@ def resolve_sampling(
             f"model '{model}' was not trained for sampler '{config.name}'{how}; possible: {', '.join(able)} "
             "(--force-sampler runs it all the same)"
         )
-    table = SigmaTable.from_scheduler(scheduler, options.steps)
+    table = SigmaTable.from_scheduler(scheduler, steps) if sigmas is None else SigmaTable.of((0.0, *reversed(sigmas)))
+    options.get("sigmas", sigmas)
     policy, positions, mask = _context(options)
     schedule, frames = _schedule(options, policy, table, frames, known)
     if options.get("fusion"):
@@ -222,6 +225,25 @@ def resolve_sampling(
         positions=positions,
         causal_block=mask,
         notes=notes,
+    )
+
+
+def _sigmas(config: SamplerConfig, card: ModelCard, steps: int | None, model: str) -> list[float] | None:
+    """Noise levels of the steps, falling: those that were said, else the card's; None leaves them to the scheduler."""
+    sigmas = config.sigmas if config.sigmas is not None else card.sigmas or None
+    if sigmas is None:
+        return None
+    problem = sigmas_problem(sigmas)
+    if problem is not None:
+        raise ConfigError(f"sampler.sigmas={sigmas} is not possible; {problem}")
+    if steps in (None, len(sigmas)):
+        return sigmas
+    levels = ", ".join(f"{sigma:.4g}" for sigma in sigmas)
+    if config.sigmas is not None:
+        raise ConfigError(f"sampler.sigmas has {len(sigmas)} noise levels ({levels}), asked for {steps} steps")
+    raise ConfigError(
+        f"{steps} steps asked, and model '{model}' was distilled for {len(sigmas)}, at noise levels {levels}; leave "
+        "num_inference_steps out, or say sampler.sigmas"
     )
 
 
@@ -438,8 +460,12 @@ def _noise(options: _Options) -> None:
 
 
 def _solver(options: _Options, scheduler: Any, schedule: FrameSchedule) -> tuple[Solver, tuple[str, ...]]:
-    """The solver that was asked for, else that of the folder's scheduler where it can run, else euler; and notes."""
-    own = "multistep" if type(scheduler).__name__ == "UniPCMultistepScheduler" else "euler"
+    """The solver that was asked for, else the model's where it can run, else euler; and notes.
+
+    The model's is that of its card, else of the folder's scheduler.
+    """
+    usual = "multistep" if type(scheduler).__name__ == "UniPCMultistepScheduler" else "euler"
+    own = options.card.solver or usual
     asked = options.get("solver")
     solver = _make_solver(asked or own, scheduler)
     refusal = solver.refusal(schedule)

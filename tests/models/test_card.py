@@ -45,12 +45,28 @@ def test_a_good_card_is_read(tmp_path: Path) -> None:
         ("samplers", "[wat]"),
         ("samplers", "[]"),
         ("image", "wat"),
+        ("sampler", "casual"),
+        ("sampler", "rolling-forcing"),
+        ("solver", "dpm"),
+        ("sigmas", "[1.0, 0.5]"),
+        ("sigmas", "[1.0, 0.9, 0.9, 0.1]"),
+        ("sigmas", "[1.5, 0.9, 0.5, 0.1]"),
+        ("sigmas", "[1.0, 0.9, 0.5, 0.0]"),
+        ("sigmas", "[1.0, .nan, 0.5, 0.1]"),
         ("name", "' '"),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(tmp_path: Path, key: str, value: str) -> None:
     with pytest.raises(ModelError, match=rf"{key}=.* is not possible in a model card"):
         card_of(tmp_path, with_value(key, value))
+
+
+def test_defaults_of_sampling_are_read(tmp_path: Path) -> None:
+    said = "\nsampler: streaming\nsolver: renoise\nsigmas: [1, 0.9, 0.5, 0.25]"
+    card = card_of(tmp_path, GOOD + said)
+    assert (card.sampler, card.solver, card.sigmas) == ("streaming", "renoise", [1.0, 0.9, 0.5, 0.25])
+    plain = card_of(tmp_path, GOOD)
+    assert (plain.sampler, plain.solver, plain.sigmas) == (None, None, [])
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", '"\\x24{oc.env:HOME}"', "x${height}"])

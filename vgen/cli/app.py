@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from vgen import __version__
-from vgen.cli import attention, bench, evaluate, generate, judge, models, playground, replay, samplers, train
+from vgen.cli import attention, bench, convert, evaluate, generate, judge, models, playground, replay, samplers, train
 
 __all__ = ["app"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("generate", cls=generate.GenerateCommand)(generate.generate)
 app.command("replay")(replay.replay)
 app.command("models")(models.models)
+app.command("convert")(convert.convert)
 app.command("samplers")(samplers.samplers)
 app.add_typer(attention.app, name="attention")
 app.add_typer(bench.app, name="bench")

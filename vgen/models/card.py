@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vgen.config import OneOf, Range
+from vgen.config import SOLVERS, OneOf, Range, sampler_presets, sigmas_problem
 from vgen.errors import ModelError
 
 __all__ = ["CARD_FILE", "TRAININGS", "ModelCard", "card_for"]
@@ -48,6 +48,9 @@ class ModelCard:
         text_length: text tokens; part of the model, because Wan attends to padding.
         samplers: ways of noising it was trained for, each of which serves several samplers: `full` (one level for all
             frames), `causal` (clean frames behind a mask), `forcing` (a level of its own for each frame).
+        sampler: the preset that runs where none is asked for; `full` where None.
+        solver: its solver where none is asked for; the folder's scheduler's where None.
+        sigmas: falling noise levels that it was distilled for, one for each step; the scheduler's where empty.
         causal_block: latent frames per block of causal sampling.
         trained_window: latent frames seen at once in training; the default causal window.
         closed_vocabulary: whether words outside its tokenizer mean nothing to it.
@@ -63,6 +66,9 @@ class ModelCard:
     guidance_scale: float
     text_length: int = 512
     samplers: list[str] = field(default_factory=lambda: ["full"])
+    sampler: str | None = None
+    solver: str | None = None
+    sigmas: list[float] = field(default_factory=list)
     causal_block: int = 3
     trained_window: int = 21
     closed_vocabulary: bool = False
@@ -143,10 +149,24 @@ def _card(content: dict[str, Any], where: str) -> ModelCard:
     for sampler in card.samplers:
         _refuse(where, "samplers", sampler, samplers.problem(sampler))
     _refuse(where, "samplers", [], None if card.samplers else "at least one is needed")
+    _check_sampling(card, where)
     _refuse(where, "name", card.name, None if card.name.strip() else "a name is needed")
     if card.causal_block > card.trained_window:
         _refuse(where, "causal_block", card.causal_block, f"possible: up to trained_window, {card.trained_window}")
     return card
+
+
+def _check_sampling(card: ModelCard, where: str) -> None:
+    """Refuses defaults of sampling that the card itself speaks against."""
+    if card.sampler is not None:
+        able = tuple(name for name, row in sampler_presets().items() if row["sampler.needs"] in card.samplers)
+        _refuse(where, "sampler", card.sampler, OneOf(able).problem(card.sampler))
+    if card.solver is not None:
+        _refuse(where, "solver", card.solver, OneOf(SOLVERS).problem(card.solver))
+    _refuse(where, "sigmas", card.sigmas, sigmas_problem(card.sigmas) if card.sigmas else None)
+    if card.sigmas and len(card.sigmas) != card.num_inference_steps:
+        wrong = f"there is one for each of num_inference_steps, {card.num_inference_steps}"
+        _refuse(where, "sigmas", card.sigmas, wrong)
 
 
 def _refuse(where: str, name: str, value: object, problem: str | None) -> None:
