@@ -109,7 +109,7 @@ def test_a_model_can_be_fetched_alone(hub: FakeHub, capsys: Captured) -> None:
 
 def test_an_evaluation_takes_a_hub_id(cache: Path, capsys: Captured) -> None:
     assert _run(["evaluate", "playground", "--model", NAME, "-o", "out"]) == 2
-    assert "HF_HUB_OFFLINE forbids to ask the hub" in capsys.readouterr().err
+    assert f"unset HF_HUB_OFFLINE and run: vgen models {NAME} --download" in capsys.readouterr().err
 
 
 def test_what_is_here_is_listed(cache: Path, files: dict[str, bytes], capsys: Captured) -> None:

@@ -382,9 +382,16 @@ def test_a_repository_without_a_file_that_it_names_is_said(hub: FakeHub) -> None
     refused(lambda: download(offer(HubId(NAME))), "incomplete after the download; it lacks vae/config.json")
 
 
-def test_offline_says_so_at_once(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_says_so_at_once(
+    hub: FakeHub, cache: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    refused(lambda: offer(HubId(NAME)), "HF_HUB_OFFLINE forbids", "unset it")
+    words = f"unset HF_HUB_OFFLINE and run: vgen models {NAME} --download"
+    refused(lambda: offer(HubId(NAME)), "nor in the hub's cache", words)
+    write_cache(cache, NAME, {name: body for name, body in files.items() if name != DIT})
+    refused(lambda: VideoPipeline.from_pretrained(NAME, download=True), "incomplete in the hub's cache", DIT, words)
+    write_cache(cache, NAME, {DIT: files[DIT]})
+    refused(lambda: offer(HubId(NAME)), "offline mode is enabled")
     assert not hub.seen
 
 
@@ -440,5 +447,5 @@ def test_the_environment_says_where_and_whether(hub: FakeHub, tmp_path: Path) ->
     assert said("fetch", NAME, HF_HOME=str(home)) == [str(stored)]
     asked = len(hub.seen)
     found, refusal = said("find", NAME, "fetch", f"{NAME}@v1", HF_HUB_CACHE=str(home / "hub"), HF_HUB_OFFLINE="1")
-    assert found == str(stored) and "HF_HUB_OFFLINE forbids" in refusal
+    assert found == str(stored) and "unset HF_HUB_OFFLINE and run" in refusal
     assert len(hub.seen) == asked

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vgen.errors import ModelError, ResourceError, nearest
 from vgen.models.card import CARD_FILE
 from vgen.models.files import PICKLES
-from vgen.models.hub import COMMIT, INDEX_FILE, HubId, cache_folder, locate, parse
+from vgen.models.hub import COMMIT, INDEX_FILE, HubId, cache_folder, cached, locate, parse
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -111,8 +111,10 @@ def offer(asked: HubId) -> Offer:
     Raises:
         ModelError: offline, out of reach, unknown, gated, no model that we run, or names that lead out of its folder.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, is_offline_mode
 
+    if is_offline_mode():
+        cached(asked)  # refuses with what is missing and how to fetch it
     with _asking(asked):
         info = HfApi().model_info(asked.repo, revision=asked.revision, files_metadata=True)
         if info.gated:
@@ -347,7 +349,6 @@ def _asking(asked: HubId) -> Iterator[None]:
         HfHubHTTPError,
         HTTPError,
         LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -355,11 +356,6 @@ def _asking(asked: HubId) -> Iterator[None]:
     page, login = f"{constants.ENDPOINT}/{asked.repo}", "" if get_token() else ", then log in with: hf auth login"
     try:
         yield
-    except OfflineModeIsEnabled as error:
-        raise ModelError(
-            f"model '{asked}' is neither a folder nor whole in the hub's cache {cache_folder()}, and HF_HUB_OFFLINE "
-            "forbids to ask the hub; unset it, or set HF_HOME to where the model lies"
-        ) from error
     except GatedRepoError as error:
         raise ModelError(f"model '{asked}' is gated: accept its licence at {page}{login}") from error
     except RepositoryNotFoundError as error:
