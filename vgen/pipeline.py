@@ -16,6 +16,8 @@ from vgen.frames import Frames
 from vgen.images import ImageSource, load_image
 from vgen.job import resolve
 from vgen.machine import pick_device, pick_dtype
+from vgen.models.download import download as fetch_files
+from vgen.models.download import offer, wanted
 from vgen.models.load import EMBEDDED, LoadedModel, load_model
 from vgen.plan import check_memory, free_mib, plan_of
 from vgen.run import Event, Run
@@ -38,19 +40,26 @@ class VideoPipeline:
         self.model = model
 
     @classmethod
-    def from_pretrained(cls, model: str | Path = EMBEDDED, *, device: str = "auto", dtype: str = "auto") -> Self:
+    def from_pretrained(
+        cls, model: str | Path = EMBEDDED, *, device: str = "auto", dtype: str = "auto", download: bool = False
+    ) -> Self:
         """Loads a model.
 
         Args:
-            model: `playground`, the one that comes with the package, or a folder in diffusers format.
+            model: `playground`, the one that comes with the package; a folder in diffusers format; or a model of the
+                Hugging Face hub, `ORG/NAME[@REVISION]`.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             dtype: `auto` (float32 on a CPU, bfloat16 elsewhere), `float32`, `bfloat16` or `float16`.
+            download: fetch a model of the hub where its cache does not hold it whole; nothing is fetched otherwise.
 
         Raises:
             ModelError: the model cannot be loaded; the message says why and what to do.
-            ConfigError, ResourceError: device or dtype are unknown or absent.
+            ConfigError, ResourceError: device or dtype are unknown or absent, or the disk is too full.
         """
         where = pick_device(device)
+        asked = wanted(str(model)) if download else None
+        if asked is not None:
+            fetch_files(offer(asked))
         return cls(load_model(str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where)))
 
     @property

@@ -212,7 +212,12 @@ class Run:
             "resolved": job.resolved() | {"run.device": str(device), "run.dtype": dtype},
             "explicit": self.said,
             "seed": job.seed,
-            "model": {"id": model.id, "name": model.card.name, "digests": model.digests()},
+            "model": {
+                "id": model.id,
+                "commit": model.commit,
+                "name": model.card.name,
+                "digests": model.digests(),
+            },
             "versions": versions(),
             "machine": machine(device),
             "prompts": job.seen(model.vae.config.scale_factor_temporal),

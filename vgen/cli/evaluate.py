@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.cli.groups import DefaultGroup
 from vgen.errors import ConfigError, InputError, nearest
@@ -52,7 +53,7 @@ Answers = typer.Argument(
     metavar="PATH", help="tc-bench-t2v, tc-bench-i2v: a checkout of its repository; phygenbench: a result/MODEL.json."
 )
 DataRoot = typer.Argument(metavar="[ROOT]", help="Its data; or a folder, where it draws its first frames itself.")
-Model = typer.Option("--model", help="Score this model of vgen's: a name or folder.")
+Model = typer.Option("--model", help="Score this model of vgen's: a name, folder, or hub id.")
 Videos = typer.Option("--videos", metavar="DIR", help="Score videos under the names of vgen evaluate items.")
 Command = typer.Option(
     "--command",
@@ -76,6 +77,7 @@ def run(
     benchmark: Annotated[str, Bench],
     words: Annotated[list[str] | None, Words] = None,
     model: Annotated[str | None, Model] = None,
+    download: Annotated[bool | None, Download] = None,
     videos: Annotated[Path | None, Videos] = None,
     command: Annotated[str | None, Command] = None,
     root: Annotated[Path | None, Root] = None,
@@ -108,6 +110,8 @@ def run(
 
     folder = output or _fresh(bench.name)
     Store(folder, {}, part).check(resume=resume)  # before anything is loaded
+    if model is not None:
+        ready(model, download)
     source = source_of(
         bench,
         model=model,

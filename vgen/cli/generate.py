@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
 from vgen.errors import ConfigError, InputError
@@ -47,7 +48,10 @@ def generate(
     words: Annotated[list[str] | None, Words] = None,
     image: Annotated[str | None, Flag(help="First frame: path of a picture.")] = None,
     prompts: Annotated[Path | None, Flag(help="File with a prompt on each line, instead of PROMPT.")] = None,
-    model: Annotated[str | None, Flag(help="'playground' (comes with vgen), or a diffusers-format folder.")] = None,
+    model: Annotated[
+        str | None, Flag(help="'playground' (comes with vgen), a diffusers-format folder, or a hub id.")
+    ] = None,
+    download: Annotated[bool | None, Download] = None,
     prompt_at: Annotated[list[str] | None, PromptAt] = None,
     story: Annotated[Path | None, Flag(help="YAML list of {at: seconds, prompt: words}.")] = None,
     extend: Annotated[str | None, Flag(help="Clip (or its .json) to go on from; the length is what is added.")] = None,
@@ -116,13 +120,15 @@ def generate(
     if resume is not None:
         from vgen.cli.resume import go_on
 
-        go_on(resume, [*layers, ("command line", asked)], output_format)
+        go_on(resume, [*layers, ("command line", asked)], output_format, download)
         return
     merged, said = merge(*layers, ("command line", asked))
-    _generate_all(merged, said, _every_prompt(merged, prompts), output_format)
+    _generate_all(merged, said, _every_prompt(merged, prompts), output_format, download)
 
 
-def _generate_all(config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format) -> None:
+def _generate_all(
+    config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format, download: bool | None
+) -> None:
     from vgen.cli.quiet import quiet
 
     quiet()
@@ -130,6 +136,7 @@ def _generate_all(config: GenerateConfig, said: list[str], prompts: list[str], o
     from vgen.cli.progress import say
     from vgen.pipeline import VideoPipeline
 
+    ready(config.model.id, download)
     pipeline = VideoPipeline.from_pretrained(config.model.id, device=config.run.device, dtype=config.run.dtype)
     runs = _runs(pipeline, config, said, prompts)
     paths = _paths(config.output.path, len(runs))

@@ -1,39 +1,153 @@
-"""`vgen models`: what can be run."""
+"""`vgen models`: what can be run, and whether it fits this machine."""
 
 import json
-from typing import Annotated, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
+
+if TYPE_CHECKING:
+    from vgen.models.card import ModelCard
+    from vgen.models.hub import CachedModel
 
 __all__ = ["models"]
 
+MIB = 1 << 20
+
 
 def models(
-    model: Annotated[str | None, typer.Argument(help="By name or folder; the embedded one if left out.")] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="Words, or a JSON object.")] = Format.HUMAN,
+    model: Annotated[
+        str | None, typer.Argument(help="A name, folder or hub id; all that are here if left out.")
+    ] = None,
+    download: Annotated[bool | None, Download] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="Words, or JSON.")] = Format.HUMAN,
 ) -> None:
-    """Say what a model is: size on disk, native clip, samplers."""
-    from dataclasses import asdict
-
+    """List the models that are here: the embedded one, and those in the hub's cache; or say what one is."""
     from vgen.cli.quiet import quiet
 
     quiet()
-    from vgen.models.load import EMBEDDED, describe
+    if model is None:
+        _list(output_format)
+        return
+    from vgen.models.hub import commit_of
+    from vgen.models.load import describe
 
-    name = model or EMBEDDED
-    folder, card, size_bytes = describe(name)
-    row = {"model": name, "folder": str(folder), "mib": round(size_bytes / 2**20, 1), **asdict(card)}
+    ready(model, download)
+    folder, card, size_bytes = describe(model)
+    commit = commit_of(model, folder)
+    row = {
+        "model": model,
+        "commit": commit,
+        "folder": str(folder),
+        "mib": round(size_bytes / MIB, 1),
+        **asdict(card),
+    }
     typer.echo(json.dumps(row) if output_format is Format.JSON else _human(row))
+
+
+def _list(output_format: Format) -> None:
+    from vgen.cli.progress import say
+    from vgen.models.hub import list_cached
+    from vgen.models.load import EMBEDDED, embedded_folder
+
+    cached, others, unreadable = list_cached()
+    ours = embedded_folder()
+    size_bytes = sum(path.stat().st_size for path in ours.rglob("*") if path.is_file())
+    rows = [_row(EMBEDDED, ours, None, size_bytes), *(_row_of(one) for one in cached)]
+    if output_format is Format.JSON:
+        typer.echo(json.dumps(rows))
+    else:
+        for row in rows:
+            typer.echo(_line(row))
+        say(
+            f"fits: weights of text encoder, transformer and VAE against free memory, on {_basis()}; frames come on top"
+        )
+    if others:
+        say(f"left out: {others} cached models without a model_index.json, which are not in diffusers format")
+    for warning in unreadable:
+        say(f"the hub's cache: {' '.join(warning.split()):.200}")
+
+
+def _row_of(one: "CachedModel") -> dict[str, Any]:
+    name, snapshot = str(one.id), one.snapshot
+    if snapshot.missing:
+        problem = f"incomplete, missing {', '.join(snapshot.missing)}; complete it with: vgen models {name} --download"
+        return {"model": name, "commit": snapshot.commit, "mib": _mib(one.size_bytes), "problem": problem}
+    return _row(name, snapshot.folder, snapshot.commit, one.size_bytes)
+
+
+def _row(name: str, where: Path, commit: str | None, size_bytes: int) -> dict[str, Any]:
+    """What stands in a list of one model; with `problem`, where it cannot be run."""
+    from vgen.errors import ModelError
+    from vgen.models.load import describe, weights_mib
+    from vgen.plan import free_mib
+
+    row: dict[str, Any] = {"model": name, "commit": commit, "mib": _mib(size_bytes), "problem": None}
+    device, dtype = _where()
+    try:
+        _, card, _ = describe(str(where))
+        needed = weights_mib(str(where), device=device, dtype=dtype)
+    except ModelError as error:
+        return row | {"problem": str(error)}
+    free = free_mib(device)
+    return row | {
+        "folder": str(where),
+        "tasks": _tasks(card),
+        "height": card.height,
+        "width": card.width,
+        "num_frames": card.num_frames,
+        "fps": card.fps,
+        "weights_mib": round(needed, 1),
+        "free_mib": round(free, 1),
+        "fits": needed <= free,
+        "basis": _basis(),
+    }
+
+
+def _tasks(card: "ModelCard") -> list[str]:
+    return ["text-to-video"] if card.image == "none" else ["text-to-video", "image-to-video"]
+
+
+def _where() -> Any:
+    """Device and dtype of a run that names neither."""
+    from vgen.machine import pick_device, pick_dtype
+
+    device = pick_device("auto")
+    return device, pick_dtype("auto", device)
+
+
+def _basis() -> str:
+    device, dtype = _where()
+    return f"{device} in {str(dtype).removeprefix('torch.')}"
+
+
+def _mib(size_bytes: int) -> float:
+    return round(size_bytes / MIB, 1)
+
+
+def _line(row: dict[str, Any]) -> str:
+    at = "" if row["commit"] is None else f" ({row['commit'][:12]})"
+    if row["problem"] is not None:
+        return f"{row['model']}{at}  {row['mib']:,g} MiB  cannot run: {row['problem']}"
+    fits = "fits" if row["fits"] else "does not fit"
+    return (
+        f"{row['model']}{at}  {row['mib']:,g} MiB  {', '.join(row['tasks'])}  {row['width']}x{row['height']}, "
+        f"{row['num_frames']} frames at {row['fps']} fps  {fits}: weights take {row['weights_mib']:,.0f} MiB, "
+        f"{row['free_mib']:,.0f} MiB are free"
+    )
 
 
 def _human(row: dict[str, Any]) -> str:
     words = "its own vocabulary" if row["closed_vocabulary"] else "open vocabulary"
     takes = "text" if row["image"] == "none" else "text, first frame"
+    at = "" if row["commit"] is None else f"commit {row['commit']}, "
     return (
         f"{row['model']}  {row['mib']:g} MiB  {row['width']}x{row['height']}, {row['num_frames']} frames "
         f"at {row['fps']} fps\n"
         f"  takes {takes}; {words}; samplers {', '.join(row['samplers'])}; "
-        f"{row['num_inference_steps']} steps, guidance {row['guidance_scale']:g}\n  {row['folder']}"
+        f"{row['num_inference_steps']} steps, guidance {row['guidance_scale']:g}\n  {at}{row['folder']}"
     )

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vgen.config import knob_of
-from vgen.errors import ConfigError, InputError
+from vgen.errors import ConfigError, InputError, ModelError
 
 if TYPE_CHECKING:
     from vgen.clip import Clip
     from vgen.frames import Frames
 
-__all__ = ["base_of", "checked", "draws_of", "image_of", "set_threads"]
+__all__ = ["base_of", "check_commit", "checked", "draws_of", "image_of", "set_threads"]
 
 
 MAX_DRAW = 1000  # more than a piece is ever made
@@ -41,6 +41,29 @@ def checked(past: dict[str, Any], where: Path) -> dict[str, Any]:
     if foreign:
         raise ConfigError(f"{where}: 'resolved' holds '{foreign[0]}', which no run of vgen writes there")
     return resolved
+
+
+def check_commit(past: dict[str, Any], model: str, where: Path) -> None:
+    """Refuses a model of the hub at another commit than the record's, before its weights are read.
+
+    A folder has no commit; what its files are is compared by digest once it is loaded.
+
+    Raises:
+        ModelError: another commit; says how to name the recorded one.
+    """
+    from vgen.models.hub import COMMIT, commit_of, parse
+    from vgen.models.load import find_folder
+
+    commit, recorded = commit_of(model, find_folder(model)), past["model"].get("commit")
+    if commit is None or not isinstance(recorded, str) or commit == recorded:
+        return
+    if not COMMIT.fullmatch(recorded):
+        raise ModelError(f"{where}: made with commit {recorded!r:.60}, which is none")
+    asked = parse(model)
+    assert asked is not None, f"{model} has a commit and is no hub id"
+    raise ModelError(
+        f"{where}: made with commit {recorded}, '{model}' is at {commit}; use --model {asked.repo}@{recorded}"
+    )
 
 
 def image_of(past: dict[str, Any], path: Path) -> "Frames | None":

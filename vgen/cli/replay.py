@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vgen.cli.past import base_of, checked, draws_of, image_of, set_threads
+from vgen.cli.download import Download, ready
+from vgen.cli.past import base_of, check_commit, checked, draws_of, image_of, set_threads
 from vgen.config import OutputConfig, merge
 from vgen.errors import InputError, ModelError
 
@@ -19,7 +20,10 @@ def replay(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare with the recorded frames; exit 1 if they differ.")
     ] = False,
-    model: Annotated[str | None, typer.Option(help="The model's folder, where it is not the embedded one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's folder or hub id, where it is not the embedded one.")
+    ] = None,
+    download: Annotated[bool | None, Download] = None,
     extend: Annotated[Path | None, typer.Option("--extend", help="The clip that it went on from, if one.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the new clip goes.")] = None,
     device: Annotated[str | None, typer.Option(help="Other than the recorded one.")] = None,
@@ -43,7 +47,11 @@ def replay(
         raise InputError(f"{record}: {why}")
     base = None if extend is None else base_of(past, clip_of(extend))
     if model is None and past["model"].get("id") != EMBEDDED:
-        raise ModelError(f"{record}: made with model '{past['model'].get('id')}'; name its folder with --model")
+        raise ModelError(
+            f"{record}: made with model '{past['model'].get('id')}'; name its folder with --model, or its hub id"
+        )
+    ready(model or EMBEDDED, download)
+    check_commit(past, model or EMBEDDED, record)
     set_threads(past["machine"].get("threads"))
     pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device or recorded_device, dtype=dtype)
     if pipeline.model.digests() != past["model"].get("digests"):

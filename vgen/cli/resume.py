@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vgen.cli.download import ready
 from vgen.cli.formats import Format
 from vgen.config import OutputConfig, merge
 from vgen.errors import ConfigError, InputError, ModelError
@@ -15,13 +16,14 @@ __all__ = ["go_on"]
 _FREE = ("model.id",)  # only finds the model, whose weights are compared
 
 
-def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format) -> None:
+def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format, download: bool | None) -> None:
     """Finishes the clip whose checkpoint stands in `folder`.
 
     Args:
         folder: `<name>.run`, or the clip beside it.
         layers: what else was said; it must not differ from what the run was asked for.
         output_format: of what is told at the end.
+        download: whether a model of the hub may be fetched, as `ready` takes it.
 
     Raises:
         InputError, ConfigError, ModelError: no such run, or one of another request, model or version.
@@ -31,7 +33,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     quiet()
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
     from vgen.cli.output import tell, write_run
-    from vgen.cli.past import base_of, checked, image_of, set_threads
+    from vgen.cli.past import base_of, check_commit, checked, image_of, set_threads
     from vgen.machine import machine
     from vgen.models.load import EMBEDDED
     from vgen.pipeline import VideoPipeline
@@ -48,8 +50,11 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     model = asked.get("model.id")
     if model is None and past["model"].get("id") != EMBEDDED:
         raise ModelError(
-            f"{checkpoint.path}: made with model '{past['model'].get('id')}'; name its folder with --model"
+            f"{checkpoint.path}: made with model '{past['model'].get('id')}'; name its folder with --model, or its "
+            "hub id"
         )
+    ready(model or EMBEDDED, download)
+    check_commit(past, model or EMBEDDED, checkpoint.path)
     set_threads(past["machine"].get("threads"))
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
     pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype)

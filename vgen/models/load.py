@@ -27,12 +27,12 @@ from vgen.models.card import CARD_FILE, ModelCard, card_for
 from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, check_index, encoder_config
 from vgen.models.dit import VideoDiT
 from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
+from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
 from vgen.models.text import PromptEncoder
 
-__all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model"]
+__all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model", "weights_mib"]
 
 EMBEDDED = "playground"
-INDEX_FILE = "model_index.json"
 CONFIG_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
 WEIGHTS = {
     "text_encoder": "model.safetensors",
@@ -68,6 +68,7 @@ class LoadedModel:
         vae: in fp32.
         dit: in the dtype asked for.
         scheduler: the folder's own; only its sigma table is used.
+        commit: of the hub, where it was asked for by its hub id.
     """
 
     id: str
@@ -77,6 +78,7 @@ class LoadedModel:
     vae: AutoencoderKLWan
     dit: VideoDiT
     scheduler: Any
+    commit: str | None = None
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def digests(self) -> dict[str, str]:
@@ -133,7 +135,8 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
     """Loads a model by name or path.
 
     Args:
-        model: `playground` for the embedded one, or the path of a folder in diffusers format.
+        model: `playground` for the embedded one, the path of a folder in diffusers format, or a hub id that lies in the
+            cache, `ORG/NAME[@REVISION]`.
         device: where weights go.
         dtype: of the video transformer. The text encoder runs in fp32 on a CPU and in `dtype` elsewhere, the VAE in
             fp32 always: in half precision it gives black frames (a frequent complaint about other engines).
@@ -144,11 +147,10 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
         ResourceError: the weights do not fit into `free_mib`.
     """
     checked = _checked(find_folder(model))
-    text_dtype = torch.float32 if device.type == "cpu" else dtype
-    dtypes = {"text_encoder": text_dtype, "vae": torch.float32, "transformer": dtype}
-    _check_memory(model, sum(_weight_bytes(checked, part, dtypes[part]) for part in WEIGHTS) / MIB, free_mib)
+    dtypes = _dtypes(device, dtype)
+    _check_memory(model, _weights_mib(checked, dtypes), free_mib)
     tokenizer = _load_tokenizer(checked)
-    encoder = _load_weights(checked, "text_encoder", text_dtype).to(device).eval()
+    encoder = _load_weights(checked, "text_encoder", dtypes["text_encoder"]).to(device).eval()
     with _Naming(checked.folder / "scheduler"):
         scheduler = checked.classes["scheduler"].from_pretrained(checked.folder / "scheduler", local_files_only=True)
     return LoadedModel(
@@ -159,7 +161,27 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
         vae=_load_weights(checked, "vae", torch.float32).to(device).eval(),
         dit=_load_weights(checked, "transformer", dtype).to(device).eval(),
         scheduler=scheduler,
+        commit=commit_of(model, checked.folder),
     )
+
+
+def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> float:
+    """Memory that the weights of a model take once loaded, from the headers of its files.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    return _weights_mib(_checked(find_folder(model)), _dtypes(device, dtype))
+
+
+def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """What each component runs in."""
+    text_dtype = torch.float32 if device.type == "cpu" else dtype
+    return {"text_encoder": text_dtype, "vae": torch.float32, "transformer": dtype}
+
+
+def _weights_mib(checked: "_Checked", dtypes: dict[str, torch.dtype]) -> float:
+    return sum(_weight_bytes(checked, part, dtypes[part]) for part in WEIGHTS) / MIB
 
 
 @contextmanager
@@ -193,10 +215,10 @@ def embedded_folder() -> Path:
 
 
 def find_folder(model: str) -> Path:
-    """Where a model lies.
+    """Where a model lies. Asks nobody; `download.py` fetches.
 
     Raises:
-        ModelError: there is no such name or folder.
+        ModelError: there is no such name or folder, and no such model in the hub's cache.
     """
     folder = embedded_folder() if model == EMBEDDED else Path(model)
     if (folder / INDEX_FILE).is_file():
@@ -205,9 +227,13 @@ def find_folder(model: str) -> Path:
         raise ModelError(f"{model}: no {INDEX_FILE} in it; a model is a folder in diffusers format")
     if model == EMBEDDED:
         raise ModelError(f"the embedded model is missing from this installation ({folder}); install vgen anew")
+    asked = parse(model)
+    if asked is not None:
+        return cached(asked)
     hint = nearest(model, [EMBEDDED])
     raise ModelError(
-        f"model '{model}' is neither a name nor a folder; {hint}, or the path of a diffusers-format folder"
+        f"model '{model}' is neither a name nor a folder; {hint}, the path of a diffusers-format folder, or a hub id "
+        "ORG/NAME[@REVISION]"
     )
 
 
