@@ -30,7 +30,8 @@ def models(
 
 def _human(row: dict[str, Any]) -> str:
     words = "its own vocabulary" if row["closed_vocabulary"] else "open vocabulary"
-    takes = "text" if row["image"] == "none" else "text, first frame"
+    takes = {"none": "text", "first_latent": "text, first frame", "channels": "text and first frame"}[row["image"]]
+    takes += {"none": "", "optional": ", last frame", "required": " and last frame"}[row["last_image"]]
     return (
         f"{row['model']}  {row['mib']:g} MiB  {row['width']}x{row['height']}, {row['num_frames']} frames "
         f"at {row['fps']} fps\n"
