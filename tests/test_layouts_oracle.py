@@ -80,13 +80,11 @@ def stock_answer(
     answer: torch.Tensor = stock(
         **images,
         prompt=PROMPT,
-        height=HEIGHT,
-        width=WIDTH,
         num_frames=FRAMES,
         latents=initial[None].clone(),
         max_sequence_length=512 if folder.name in STATES else 16,
         output_type="latent",
-        **said,
+        **({"height": HEIGHT, "width": WIDTH} | said),
     ).frames
     return answer
 
@@ -98,7 +96,7 @@ def test_latents_equal_stock(
     folders: dict[str, Path], pipelines: dict[str, VideoPipeline], layout: str, steps: int, guidance: float
 ) -> None:
     images, initial = images_of(layout), initial_latents(steps)
-    said = {"num_inference_steps": steps, "guidance_scale": guidance}
+    said: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
     said |= {"negative_prompt": NEGATIVE} if guidance > 1 else {}
     ours = latents_of(run_of(pipelines[layout], images, initial, **said))
     theirs = stock_answer(folders[layout], images, initial, **said)
@@ -175,3 +173,17 @@ def test_a_run_is_made_again_from_what_it_resolved(pipelines: dict[str, VideoPip
     assert again.job.resolved() == run.job.resolved()
     assert again.clip().sha256() == run.clip().sha256()
     assert (run.record()["last_image"] is None) == (layout == "t2v-a14b")
+
+
+def test_pictures_of_another_size_equal_stock(folders: dict[str, Path], pipelines: dict[str, VideoPipeline]) -> None:
+    """The image encoder's side is 32, so that these pictures are made smaller and cut."""
+    large = {"height": 48, "width": 64}
+    images = {
+        name: Image.fromarray(np.random.default_rng(i).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+        for i, name in enumerate(("image", "last_image"))
+    }
+    initial = torch.randn(16, 3, 6, 8, generator=torch.Generator().manual_seed(8))
+    said = {"num_inference_steps": 4, "guidance_scale": 1.0} | large
+    ours = latents_of(run_of(pipelines["flf2v"], images, initial, **said))
+    theirs = stock_answer(folders["flf2v"], images, initial, **said)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)

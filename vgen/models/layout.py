@@ -48,11 +48,11 @@ def check_image_states(dit: Config, configs: dict[str, Config], classes: dict[st
         )
     if "image_encoder" not in classes:
         return
-    check_vision(configs["image_encoder"], folder / "image_encoder")
-    check_processor(configs["image_processor"], configs["image_encoder"], folder / "image_processor")
-    made = {"image_dim": configs["image_encoder"]["hidden_size"]}
+    vision = check_vision(configs["image_encoder"], folder / "image_encoder")
+    check_processor(configs["image_processor"], vision["image_size"], folder / "image_processor")
+    made = {"image_dim": vision["hidden_size"]}
     if dit["pos_embed_seq_len"] is not None:
-        made["pos_embed_seq_len"] = 2 * image_tokens(configs["image_encoder"])
+        made["pos_embed_seq_len"] = 2 * image_tokens(vision)
     for key, value in made.items():
         if dit[key] != value:
             raise ModelError(f"{folder}: the transformer's {key} is {dit[key]}, the image encoder makes {value}")

@@ -44,7 +44,18 @@ SIZES = (
     "image_size",
     "patch_size",
 )
-DEFAULTS: Config = {"num_channels": 3, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}  # of the format
+# what a config need not say
+DEFAULTS: Config = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "num_channels": 3,
+    "image_size": 224,
+    "patch_size": 32,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+}
 ACTIVATIONS = ("gelu", "quick_gelu")
 STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
 STATISTICS = ("image_mean", "image_std")
@@ -55,7 +66,7 @@ FILTER = Range(0, 5)  # PIL's number of it
 
 @dataclass(frozen=True, slots=True)
 class ImageEncoder:
-    """Image processor and encoder of one folder.
+    """Image processor and encoder of one folder; they see pictures as they were fitted to the clip.
 
     Args:
         processor, encoder: as loaded.
@@ -74,8 +85,8 @@ class ImageEncoder:
         return states_BMD
 
 
-def check_vision(config: Config, where: Path) -> None:
-    """Holds the config of an image encoder to what is supported.
+def check_vision(config: Config, where: Path) -> Config:
+    """Holds the config of an image encoder to what is supported, and completes it.
 
     Raises:
         ModelError: names the key and what is possible.
@@ -95,6 +106,7 @@ def check_vision(config: Config, where: Path) -> None:
     for key, able in (("num_channels", (3,)), ("hidden_act", ACTIVATIONS)):
         if told[key] not in able:
             raise unsupported("CLIPVisionModel", key, told[key], able, where)
+    return told
 
 
 def vision_config(config: Config) -> CLIPVisionConfig:
@@ -113,8 +125,8 @@ def image_tokens(config: Config) -> int:
     return int(config["image_size"] // config["patch_size"]) ** 2 + 1
 
 
-def check_processor(config: Config, vision: Config, where: Path) -> None:
-    """Holds the config of an image processor to what is supported, and to its encoder's size.
+def check_processor(config: Config, side: int, where: Path) -> None:
+    """Holds the config of an image processor to what is supported, and to `side`, its encoder's image_size.
 
     Raises:
         ModelError: names the key and what is possible.
@@ -122,7 +134,6 @@ def check_processor(config: Config, vision: Config, where: Path) -> None:
     for key in STEPS:
         if config.get(key, True) is not True:
             raise unsupported("CLIPImageProcessor", key, config[key], (True,), where)
-    side = vision["image_size"]
     for key, value, able in (
         ("size", _side(config.get("size", 224)), PIXELS),
         ("crop_size", _side(config.get("crop_size", 224)), Range(side, side, " px, as the image encoder's image_size")),
