@@ -30,7 +30,8 @@ class Plan:
     Args:
         weights: encoders, transformers and VAE as loaded.
         denoise: activations of one forward pass, latents, cached keys and values.
-        decode: activations of decoding one latent frame.
+        decode: activations of decoding one latent frame; and the clip that an image's channels are encoded from, for
+            models that take those.
         frames: the finished frames that are kept: a chunk of them where each is handed on, all in a `Clip`.
     """
 
@@ -73,12 +74,13 @@ def plan_of(job: Job, model: LoadedModel) -> Plan:
     pixels = job.height * job.width
     decoder_width = vae.decoder_base_dim or vae.base_dim
     decoded = BUFFERS_VAE * vae.scale_factor_temporal * pixels // patch**2 * decoder_width
+    shown = 2 * 3 * job.num_frames * pixels if model.card.image == "channels" else 0
     images = None if model.images is None else model.images.encoder
     parts = [part for part in (model.dit, model.dit_2, model.vae, model.prompts.encoder, images) if part is not None]
     return Plan(
         weights=sum(p.numel() * p.element_size() for part in parts for p in part.parameters()) / MIB,
         denoise=((activations + cached) * value_bytes + 6 * 4 * latents) / MIB,
-        decode=decoded * 4 / MIB,
+        decode=(decoded + shown) * 4 / MIB,
         frames=vae.scale_factor_temporal * _frame_mib(job),
     )
 

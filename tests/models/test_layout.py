@@ -86,6 +86,8 @@ def test_image_encoders_of_older_files_load_alike(
         ("i2v", INDEX, {"image_encoder": [None, None]}, "image_processor without image_encoder"),
         ("i2v", INDEX, {"image_processor": ["transformers", "ViTImageProcessor"]}, "image_processor is of class"),
         ("i2v", INDEX, {"image_encoder": [None] * 2, "image_processor": [None] * 2}, "has no image_encoder"),
+        ("i2v", INDEX, {"_class_name": "WanPipeline"}, "takes an image in channels, .* names WanPipeline"),
+        ("i2v", INDEX, {"expand_timesteps": True}, "with expand_timesteps=True"),
         ("i2v", DIT, {"image_dim": 1280}, "image_dim is 1280, the image encoder makes 20"),
         ("i2v", DIT, {"added_kv_proj_dim": 64}, "added_kv_proj_dim=64 is not supported; possible: 48"),
         ("i2v", DIT, {"in_channels": 20}, "takes 20 channels and makes 16.* possible: takes 16, or 36"),
@@ -120,6 +122,7 @@ def test_layouts_that_do_not_fit_are_refused_by_name(
     [
         ("i2v", "image: first_latent", "says image: first_latent, .* 36 channels .* possible: channels"),
         ("t2v-a14b", "image: channels", "says image: channels, .* 16 channels .* possible: first_latent, none"),
+        ("t2v-a14b", "image: first_latent", "two transformers share the steps"),
         ("i2v", "last_image: optional", "says last_image: optional"),
         ("t2v-a14b", "last_image: optional", "says last_image: optional"),
         ("i2v", "guidance_scale_2: 3.0", "guidance_scale_2 is of a second transformer"),

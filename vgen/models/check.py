@@ -222,7 +222,12 @@ def check_card(card: ModelCard, configs: dict[str, Config], folder: Path) -> Non
             raise ModelError(f"{folder}: the model card's {name} {value} is no multiple of {grid}, the model's grid")
     if (card.num_frames - 1) % per_latent:
         raise ModelError(f"{folder}: the model card's num_frames {card.num_frames} is not 1 + {per_latent} n")
-    check_card_images(card, dit, vae, folder)
+    check_card_images(card, dit, vae, configs["pipeline"], folder)
+    if card.image == "first_latent" and "transformer_2" in configs:
+        raise ModelError(
+            f"{folder}: the model card says image: first_latent, which is a level of its own for one frame; two "
+            "transformers share the steps by one level for all: possible: none"
+        )
     if card.guidance_scale_2 is not None and "transformer_2" not in configs:
         raise ModelError(f"{folder}: the model card's guidance_scale_2 is of a second transformer, and there is none")
 

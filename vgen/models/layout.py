@@ -58,14 +58,19 @@ def check_image_states(dit: Config, configs: dict[str, Config], classes: dict[st
             raise ModelError(f"{folder}: the transformer's {key} is {dit[key]}, the image encoder makes {value}")
 
 
-def check_card_images(card: ModelCard, dit: Config, vae: Config, folder: Path) -> None:
-    """The transformer's channels and image states say how it takes images; the card must agree."""
+def check_card_images(card: ModelCard, dit: Config, vae: Config, index: Config, folder: Path) -> None:
+    """The transformer's channels and image states say how it takes images; card and model_index.json must agree."""
     channels = dit["in_channels"] != vae["z_dim"]
     if channels != (card.image == "channels"):
         able = "channels" if channels else "first_latent, none"
         raise ModelError(
             f"{folder}: the model card says image: {card.image}, and the transformer takes {dit['in_channels']} "
             f"channels over latents of {vae['z_dim']}; possible: {able}"
+        )
+    if channels and (index["_class_name"] != "WanImageToVideoPipeline" or index.get("expand_timesteps")):
+        raise ModelError(
+            f"{folder}: the transformer takes an image in channels, and model_index.json names {index['_class_name']} "
+            f"with expand_timesteps={index.get('expand_timesteps')}; possible: WanImageToVideoPipeline, without"
         )
     free = ("none", "optional") if channels and dit["image_dim"] is None else ("none",)
     lasts = free if dit["pos_embed_seq_len"] is None else ("required",)
