@@ -24,6 +24,7 @@ __all__ = [
     "GenerateConfig",
     "OneOf",
     "Range",
+    "RequestConfig",
     "attention_presets",
     "flat",
     "keys_of",
@@ -56,6 +57,7 @@ class RequestConfig:
     negative_prompt: str = ""
     story: list[Any] | None = None
     image: str | None = None
+    last_image: str | None = None
     extend: str | None = None
     fit: str = "crop"
     seconds: float | None = None
@@ -65,6 +67,8 @@ class RequestConfig:
     fps: int | None = None
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
+    guidance_scale_2: float | None = None
+    flow_shift: float | None = None
     seed: int | None = None
     num_videos: int = 1
 
@@ -232,6 +236,8 @@ CHECKS: dict[str, Range | OneOf | Frames] = {
     "request.fps": Range(1, 240),
     "request.num_inference_steps": Range(1, 1000),
     "request.guidance_scale": Range(0, 100),
+    "request.guidance_scale_2": Range(0, 100),
+    "request.flow_shift": Range(0.01, 100),
     "request.seed": Range(0, MAX_SEED),
     "request.num_videos": Range(1, 1000),
     "sampler.schedule": OneOf(("pyramid", "trapezoid", "queue", "capped", "repeated")),

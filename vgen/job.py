@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, SearchConfig, require_prompt
-from vgen.errors import ConfigError, InputError, ModelError
+from vgen.errors import ConfigError, InputError
 from vgen.images import fit_image, size_for
+from vgen.layouts import check_images, check_whole, flow_shift_of, guidance_of
 from vgen.models.load import LoadedModel
+from vgen.models.schedulers import with_shift
 from vgen.models.vae import latent_frames
 from vgen.sampling import SAMPLER_KEYS, Sampling, resolve_sampling
 from vgen.sparsity import ATTENTION_KEYS, AttentionSettings, resolve_attention
@@ -28,7 +30,8 @@ __all__ = ["RESOLVED_KEYS", "Job", "resolve", "story_of"]
 RESOLVED_KEYS = frozenset(
     {
         *(f"request.{name}" for name in ("prompt", "negative_prompt", "seed", "width", "height", "num_frames", "fps")),
-        *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale", "fit", "story")),
+        *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale", "guidance_scale_2", "flow_shift")),
+        *(f"request.{name}" for name in ("fit", "story")),
         *SAMPLER_KEYS,
         *ATTENTION_KEYS,
         *(f"search.{name}" for name in ("redo", "rules")),
@@ -47,7 +50,8 @@ class Job:
         starts_s: when each begins, in seconds of what is made; the first 0.
         starts: the same in latent frames of the rollout.
         negative_prompt, seed: as resolved.
-        image_YX3, fit: the fitted first frame, and how it was fitted; None for text alone.
+        image_YX3, last_image_YX3: the first and the last frame, fitted; None where none is given.
+        fit: how they were fitted.
         base: a clip to go on from; None for a new one.
         height, width: pixels.
         asked_frames: to be made, before rounding up.
@@ -55,6 +59,8 @@ class Job:
         latent_shape: channels, rows and columns of a latent frame.
         known: latent frames that are clean from the start.
         guidance_scale: above 1 runs the second branch.
+        guidance_scale_2: the same for the expert for low noise; None where there is one transformer.
+        flow_shift: of the sigma table.
         sampling: in which order frames lose their noise.
         attention: of the model's self-attention.
         search: whether the judge looks on; its rules are names.
@@ -67,6 +73,7 @@ class Job:
     negative_prompt: str
     seed: int
     image_YX3: NDArray[np.uint8] | None
+    last_image_YX3: NDArray[np.uint8] | None
     fit: str | None
     base: Clip | None
     height: int
@@ -77,6 +84,8 @@ class Job:
     latent_shape: tuple[int, int, int]
     known: int
     guidance_scale: float
+    guidance_scale_2: float | None
+    flow_shift: float
     sampling: Sampling
     attention: AttentionSettings
     search: SearchConfig
@@ -91,6 +100,11 @@ class Job:
     def frames(self) -> int:
         """Latent frames of the rollout, known ones included."""
         return self.sampling.frames
+
+    @property
+    def guided(self) -> bool:
+        """Whether any step runs the second branch."""
+        return max(self.guidance_scale, self.guidance_scale_2 or 0) > 1
 
     @property
     def num_steps(self) -> int:
@@ -113,7 +127,10 @@ class Job:
             "request.fps": self.fps,
             "request.num_inference_steps": self.num_steps,
             "request.guidance_scale": self.guidance_scale,
+            "request.flow_shift": self.flow_shift,
         }
+        if self.guidance_scale_2 is not None:
+            resolved["request.guidance_scale_2"] = self.guidance_scale_2
         resolved |= self.sampling.resolved() | self.attention.resolved()
         if self.fit is not None:
             resolved["request.fit"] = self.fit
@@ -153,6 +170,7 @@ def resolve(
     model: LoadedModel,
     image_YX3: NDArray[np.uint8] | None = None,
     base: Clip | None = None,
+    last_image_YX3: NDArray[np.uint8] | None = None,
 ) -> Job:
     """Decides everything that the config leaves open, by the model card and the sampler's preset.
 
@@ -161,6 +179,7 @@ def resolve(
         model: what will run it.
         image_YX3: the first frame as loaded, any size.
         base: a clip to go on from.
+        last_image_YX3: the last frame as loaded, any size.
 
     Raises:
         InputError, ConfigError, ModelError: what was asked cannot be done with this model.
@@ -175,8 +194,7 @@ def resolve(
         raise ConfigError("fit says how an image is fitted, and there is none")
     if image_YX3 is not None and base is not None:
         raise ConfigError("an image and a clip to go on from both say how it begins; give one of them")
-    if (image_YX3 is not None or base is not None) and card.image == "none":
-        raise ModelError(f"model '{model.id}' makes video from text alone; an image needs one that takes a first frame")
+    check_images(model, image_YX3, last_image_YX3, base)
     height, width = _size(config, model, image_YX3, base)
     fps = _fps(config, card.fps, base)
     asked = _asked_frames(config, card.num_frames, fps)
@@ -184,15 +202,17 @@ def resolve(
     known = _known(model, image_YX3, base)
     wanted = latent_frames(asked, per_latent) if base is None else known + -(-asked // per_latent)
     usual = None if "sampler.name" in said else card.sampler
+    shift, shift_notes = flow_shift_of(request, model, height=height, width=width)
     sampling = resolve_sampling(
         config.sampler if usual is None else replace(config.sampler, name=usual),
         card,
-        model.scheduler,
+        with_shift(model.scheduler, shift),
         steps=request.num_inference_steps,
         frames=wanted,
         known=known,
         model=model.id,
     )
+    check_whole(model, sampling, last_image_YX3 is not None)
     made = per_latent * (sampling.frames - known) if base is not None else 1 + per_latent * (sampling.frames - 1)
     if made != asked:
         why = f"{'' if base is not None else '1 + '}{per_latent} n"
@@ -202,9 +222,12 @@ def resolve(
     starts = _latent_starts(starts_s, fps, per_latent, offset=0 if base is None else known)
     if starts[-1] >= sampling.frames:
         raise InputError(f"the last prompt starts at {starts_s[-1]:g} s, and the clip ends at {made / fps:g} s")
-    fitted = None if image_YX3 is None else fit_image(image_YX3, height=height, width=width, fit=request.fit)
-    guidance = card.guidance_scale if request.guidance_scale is None else request.guidance_scale
-    if request.negative_prompt and guidance <= 1:
+    fitted, last = (
+        None if picture is None else fit_image(picture, height=height, width=width, fit=request.fit)
+        for picture in (image_YX3, last_image_YX3)
+    )
+    guidance, guidance_2 = guidance_of(request, model)
+    if request.negative_prompt and max(guidance, guidance_2 or 0) <= 1:
         raise ConfigError(f"a negative prompt works through guidance; guidance_scale={guidance:g} is not above 1")
     if request.negative_prompt:
         notes += _read_by(model, "negative prompt", request.negative_prompt)
@@ -219,6 +242,7 @@ def resolve(
         negative_prompt=request.negative_prompt,
         seed=secrets.randbits(SEED_BITS) if request.seed is None else request.seed,
         image_YX3=fitted,
+        last_image_YX3=last,
         fit=None if fitted is None else request.fit,
         base=base,
         height=height,
@@ -229,10 +253,12 @@ def resolve(
         latent_shape=(model.vae.config.z_dim, height // spatial, width // spatial),
         known=known,
         guidance_scale=guidance,
+        guidance_scale_2=guidance_2,
+        flow_shift=shift,
         sampling=sampling,
         attention=attention,
         search=config.search,
-        notes=(*notes, *sampling.notes, *attention_notes),
+        notes=(*notes, *shift_notes, *sampling.notes, *attention_notes),
     )
 
 
@@ -294,7 +320,7 @@ def _latent_starts(starts_s: tuple[float, ...], fps: int, per_latent: int, *, of
 def _known(model: LoadedModel, image_YX3: NDArray[np.uint8] | None, base: Clip | None) -> int:
     """Latent frames that are given: an image's one, or the end of a clip as far as a model was trained to see."""
     if base is None:
-        return 0 if image_YX3 is None else 1
+        return 1 if image_YX3 is not None and model.card.image == "first_latent" else 0
     per_latent = model.vae.config.scale_factor_temporal
     whole = 1 + (len(base.frames) - 1) // per_latent
     return min(whole, max(1, model.card.trained_window - model.card.causal_block))

@@ -13,7 +13,7 @@ from vgen.clip import Clip
 from vgen.config import MAX_SEED, GenerateConfig, merge
 from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
-from vgen.images import ImageSource, load_image
+from vgen.images import ImageSource, LoadedImage, load_image
 from vgen.job import resolve
 from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
@@ -77,6 +77,7 @@ class VideoPipeline:
         prompt: str | Story,
         image: "ImageSource | None" = None,
         *,
+        last_image: "ImageSource | None" = None,
         extend: "Clip | str | Path | None" = None,
         seconds: float | None = None,
         num_frames: int | None = None,
@@ -87,6 +88,8 @@ class VideoPipeline:
         seed: int | None = None,
         negative_prompt: str | None = None,
         guidance_scale: float | None = None,
+        guidance_scale_2: float | None = None,
+        flow_shift: float | None = None,
         num_inference_steps: int | None = None,
         sampler: str | Mapping[str, Any] | None = None,
         attention: str | Mapping[str, Any] | None = None,
@@ -102,12 +105,15 @@ class VideoPipeline:
             seed: the same seed gives the same frames.
 
         Other arguments:
+            last_image: the last frame, for models that take one.
             extend: a clip to go on from; the new one begins with it, and the length counts what is added.
             height, width: pixels, multiples of the model's grid.
             fit: how an image of another shape is fitted: `crop`, `pad` or `stretch`.
             fps: frames per second of the clip.
             negative_prompt: what should not be seen; needs guidance above 1.
             guidance_scale: weight of the prompt; 1 and below turn guidance off.
+            guidance_scale_2: the same for the second transformer of a model with two.
+            flow_shift: how far the steps are shifted towards noise; the card's for this size, or the folder's.
             num_inference_steps: steps of the sampler.
             sampler: a preset of `configs/sampler`; or with its options, `{"name": "streaming", "window": 9}`.
             attention: a pattern or preset, as `radial`; or with its knobs, `{"name": "radial", "decay": 0.3}`.
@@ -127,18 +133,21 @@ class VideoPipeline:
             "request.seed": seed,
             "request.negative_prompt": negative_prompt,
             "request.guidance_scale": guidance_scale,
+            "request.guidance_scale_2": guidance_scale_2,
+            "request.flow_shift": flow_shift,
             "request.num_inference_steps": num_inference_steps,
             "search.best_of": best_of,
             "search.redo": redo,
         }
         asked = _words(prompt) | values | _group("sampler", sampler) | _group("attention", attention)
-        return self.begin(*merge(("call", asked)), image, base=extend).clip()
+        return self.begin(*merge(("call", asked)), image, base=extend, last_image=last_image).clip()
 
     def stream(
         self,
         prompt: str | Story,
         image: "ImageSource | None" = None,
         *,
+        last_image: "ImageSource | None" = None,
         extend: "Clip | str | Path | None" = None,
         seconds: float | None = None,
         num_frames: int | None = None,
@@ -150,7 +159,7 @@ class VideoPipeline:
         """Chunks of finished frames, uint8 [F, Y, X, 3], as the sampler finishes them; leave the loop to stop.
 
         Args:
-            prompt, image, ...: as in `__call__`; `start` takes everything else.
+            prompt, image, last_image, ...: as in `__call__`; `start` takes everything else.
         """
         values = {
             "request.seconds": seconds,
@@ -160,7 +169,7 @@ class VideoPipeline:
             "request.num_inference_steps": num_inference_steps,
         }
         asked = _words(prompt) | values | _group("sampler", sampler)
-        for event in self.start(*merge(("call", asked)), image, base=extend):
+        for event in self.start(*merge(("call", asked)), image, base=extend, last_image=last_image):
             if event.frames_FYX3 is not None:
                 yield event.frames_FYX3
 
@@ -171,13 +180,14 @@ class VideoPipeline:
         image: "ImageSource | None" = None,
         *,
         base: "Clip | str | Path | None" = None,
+        last_image: "ImageSource | None" = None,
     ) -> AnyRun:
         """What serves a request: one run, or several of which the best is kept. Arguments as of `start`.
 
         Raises:
             VgenError: the request cannot be served.
         """
-        first, search = self.start(config, said, image, base=base), config.search
+        first, search = self.start(config, said, image, base=base, last_image=last_image), config.search
         if search.best_of == 1:
             return first
         seeds = range(first.job.seed, first.job.seed + search.best_of)
@@ -188,7 +198,7 @@ class VideoPipeline:
             if seed == first.job.seed:
                 return first
             one = replace(config, request=replace(config.request, seed=seed))
-            return self.start(one, sorted({*said, "request.seed"}), image, base=base)
+            return self.start(one, sorted({*said, "request.seed"}), image, base=base, last_image=last_image)
 
         return BestOf(run, seeds, sets=rule_sets(search.rules), prune=search.prune or ())
 
@@ -199,6 +209,7 @@ class VideoPipeline:
         image: "ImageSource | None" = None,
         *,
         base: "Clip | str | Path | None" = None,
+        last_image: "ImageSource | None" = None,
         initial_CTHW: Tensor | None = None,
         attention: VideoAttention | None = None,
         draws: tuple[int, ...] | None = None,
@@ -210,6 +221,7 @@ class VideoPipeline:
                 this pipeline.
             image: the first frame; `config.request.image` where None.
             base: a clip to go on from; `config.request.extend` where None.
+            last_image: the last frame; `config.request.last_image` where None.
             initial_CTHW: initial latents in place of the seed's, for comparison with other engines.
             attention: in place of the config's, for comparisons; such a run's record cannot be replayed.
             draws: as `Run` takes them.
@@ -218,14 +230,15 @@ class VideoPipeline:
             VgenError: the request cannot be served.
         """
         self._check_same(config, said)
-        source = config.request.image if image is None else image
-        loaded = None if source is None else load_image(source)
+        loaded = _loaded(config.request.image if image is None else image)
+        last = _loaded(config.request.last_image if last_image is None else last_image)
         before = config.request.extend if base is None else base
         extended = before if isinstance(before, Clip) or before is None else Clip.read(clip_of(before))
-        job = resolve(config, said, self.model, None if loaded is None else loaded.pixels_YX3, extended)
+        first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
+        job = resolve(config, said, self.model, first_YX3, extended, last_YX3)
         plan = plan_of(job, self.model)
         check_memory(plan, f"{job.num_frames} frames of {job.width}x{job.height}", free_mib(self.device))
-        notes = (*(() if loaded is None else loaded.notes), *job.notes)
+        notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
         verifier: Verifier[Any] | None = None
         if job.search.redo and draws is None:
             verifier = JudgeVerifier(
@@ -258,6 +271,10 @@ class VideoPipeline:
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")
+
+
+def _loaded(source: "ImageSource | None") -> LoadedImage | None:
+    return None if source is None else load_image(source)
 
 
 def clip_of(path: str | Path) -> Path:

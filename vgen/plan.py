@@ -28,9 +28,10 @@ class Plan:
     """Estimated memory of one run, in MiB.
 
     Args:
-        weights: text encoder, transformer and VAE as loaded.
+        weights: encoders, transformers and VAE as loaded.
         denoise: activations of one forward pass, latents, cached keys and values.
-        decode: activations of decoding one latent frame.
+        decode: activations of decoding one latent frame; and the clip that an image's channels are encoded from, for
+            models that take those.
         frames: the finished frames that are kept: a chunk of them where each is handed on, all in a `Clip`.
     """
 
@@ -58,24 +59,28 @@ def plan_of(job: Job, model: LoadedModel) -> Plan:
     channels, rows, columns = job.latent_shape
     per_frame = (rows // patch_h) * (columns // patch_w)
     width = dit.num_attention_heads * dit.attention_head_dim
-    branches = 2 if job.guidance_scale > 1 else 1
+    branches = 2 if job.guided else 1
 
     keys_and_values = 2 * dit.num_layers * width * branches
-    cached = keys_and_values * (job.sampling.cache_frames * per_frame + model.prompts.length)
+    read = model.prompts.length * (1 if model.dit_2 is None else 2)
+    cached = keys_and_values * (job.sampling.cache_frames * per_frame + read)
     tokens = job.sampling.shown_frames * per_frame
     keys = (job.sampling.shown_frames + job.sampling.cache_frames) * per_frame
     activations = tokens * (BUFFERS_DIT * width + 2 * dit.ffn_dim) + 2 * keys * width
+    channels = max(channels, dit.in_channels)  # an image's beside the noisy ones
     latents = channels * job.sampling.latents_held * rows * columns
 
     patch = vae.patch_size or 1
     pixels = job.height * job.width
     decoder_width = vae.decoder_base_dim or vae.base_dim
     decoded = BUFFERS_VAE * vae.scale_factor_temporal * pixels // patch**2 * decoder_width
-    parts = (model.dit, model.vae, model.prompts.encoder)
+    shown = 2 * 3 * job.num_frames * pixels if model.card.image == "channels" else 0
+    images = None if model.images is None else model.images.encoder
+    parts = [part for part in (model.dit, model.dit_2, model.vae, model.prompts.encoder, images) if part is not None]
     return Plan(
         weights=sum(p.numel() * p.element_size() for part in parts for p in part.parameters()) / MIB,
         denoise=((activations + cached) * value_bytes + 6 * 4 * latents) / MIB,
-        decode=decoded * 4 / MIB,
+        decode=(decoded + shown) * 4 / MIB,
         frames=vae.scale_factor_temporal * _frame_mib(job),
     )
 

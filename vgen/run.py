@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,13 @@ from vgen.frames import Frames, FramesDigest, digest_of, to_uint8
 from vgen.job import Job
 from vgen.machine import machine, peak_mib, versions
 from vgen.models.cache import KVCache
+from vgen.models.conditioning import Conditions, read_conditions
 from vgen.models.denoiser import TextBook, WanDenoiser
+from vgen.models.dit import VideoDiT
+from vgen.models.experts import Experts
 from vgen.models.load import LoadedModel
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
-from vgen.models.vae import StreamingDecoder, encode_frames
+from vgen.models.vae import StreamingDecoder, as_pixels, encode_frames
 from vgen.plan import Plan, check_memory, free_mib, in_one_clip
 from vgen.samplers import (
     Attempt,
@@ -117,7 +121,7 @@ class Run:
         self._chunks: list[int] = []
         self._attempts: list[Attempt] = []
         self._drawn: list[int] = []
-        calls = job.num_steps * model.dit.config.num_layers * (2 if job.guidance_scale > 1 else 1)
+        calls = job.num_steps * model.dit.config.num_layers * (2 if job.guided else 1)
         if attention is None:
             attention = job.attention.build(calls, decay=job.sampling.decay, fusion=job.sampling.fusion)
         self._attention = attention
@@ -160,6 +164,7 @@ class Run:
             state = self._gone_on(rollout, context, checkpoint)
             self._resumed = state.front
         elif checkpoint is not None:
+            assert self.job.last_image_YX3 is None, "a clip with a last image is finished as a whole"
             checkpoint.begin(self.record() | {"output": output}, image_YX3=self.job.image_YX3, base=self.job.base)
         clock.add("text")
         yield Event(stage="text", done=1, total=1)
@@ -222,7 +227,8 @@ class Run:
             "machine": machine(device),
             "prompts": job.seen(model.vae.config.scale_factor_temporal),
             "attention": record_rows(self._attention, job.sampling.table.per_step),
-            "image": None if job.image_YX3 is None else {"sha256": digest_of(job.image_YX3[None])},
+            "image": _digest(job.image_YX3),
+            "last_image": _digest(job.last_image_YX3),
             "extends": None if base is None else {"frames": len(base.frames), "sha256": base.sha256()},
             "frames": {"asked": job.asked_frames, "made": sum(self._chunks), "sha256": self._digest.hexdigest()},
             "search": self._search_record() if self.job.search.redo or self.draws is not None else None,
@@ -326,12 +332,14 @@ class Run:
     def _rollout(self) -> tuple[Rollout[Any], Any]:
         """The sampler's axes, wired to the model, and the empty memory that it fills."""
         job, sampling = self.job, self.job.sampling
-        denoise: Any = self._denoiser(job.prompts)
+        denoise: Any = self._expert(self.model.dit, job.guidance_scale)
         context: Any = self._context()
-        if job.guidance_scale > 1:
-            uncond = self._denoiser((job.negative_prompt,) * len(job.prompts))
-            denoise = Guided(cond=denoise, uncond=uncond, scale=job.guidance_scale)
-            context = None if context is None else Branches(context, self._context())
+        if context is not None and job.guidance_scale > 1:
+            context = Branches(context, self._context())
+        if self.model.dit_2 is not None:
+            assert self.model.boundary is not None and job.guidance_scale_2 is not None and context is None
+            low = self._expert(self.model.dit_2, job.guidance_scale_2)
+            denoise = Experts(high=denoise, low=low, boundary=self.model.boundary)
         noise = self._noise(0)
         values = sampling.values
         if sampling.windows is not None:
@@ -371,19 +379,39 @@ class Run:
             return RedrawnNoise(sampling.noise(source), sampling.noise(redraw(source, draw)))
         return sampling.noise(source) if self.initial_CTHW is None else GivenNoise(self.initial_CTHW, source)
 
-    def _denoiser(self, prompts: tuple[str, ...]) -> WanDenoiser:
-        sampling, dit = self.job.sampling, self.model.dit
-        states = {prompt: self.model.prompts(prompt) for prompt in dict.fromkeys(prompts)}
+    def _expert(self, dit: VideoDiT, scale: float) -> Any:
+        """One transformer with the job's prompts, guided where the scale asks for it."""
+        cond = self._denoiser(dit, self.job.prompts)
+        if scale <= 1:
+            return cond
+        return Guided(
+            cond=cond, uncond=self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts)), scale=scale
+        )
+
+    def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...]) -> WanDenoiser:
+        sampling, read = self.job.sampling, self._conditions
         riflex = None
         if sampling.repeat is not None:
             k, _ = intrinsic_frequency(sampling.repeat, dit.config.attention_head_dim)
             riflex = Riflex(k=k, length=sampling.reach)
         return WanDenoiser(
             dit=dit,
-            texts=TextBook(dit, [states[prompt] for prompt in prompts]),
+            texts=TextBook(dit, [read.states[prompt] for prompt in prompts], image_BMD=read.image_BMD),
             attention=self._attention,
             rope=Rope(positions=sampling.positions, riflex=riflex),
             causal_block=sampling.causal_block,
+            image_CTHW=read.image_CTHW,
+        )
+
+    @cached_property
+    def _conditions(self) -> Conditions:
+        """What the denoisers read: each text and image encoded once."""
+        job = self.job
+        return read_conditions(
+            self.model,
+            prompts=(*job.prompts, job.negative_prompt) if job.guided else job.prompts,
+            images_YX3=[image for image in (job.image_YX3, job.last_image_YX3) if image is not None],
+            num_frames=job.num_frames,
         )
 
     def _context(self) -> KVCache | None:
@@ -394,17 +422,17 @@ class Run:
     def _known_latents(self) -> Tensor | None:
         """Of the image, or of the end of a clip that is gone on from."""
         job = self.job
+        if not job.known:
+            return None
         if job.image_YX3 is not None:
             return self._encoded(job.image_YX3[None])
-        if job.base is None:
-            return None
+        assert job.base is not None, "what is known is an image or a clip"
         per_latent = self.model.vae.config.scale_factor_temporal
         return self._encoded(job.base.frames[-(1 + per_latent * (job.known - 1)) :])
 
     def _encoded(self, frames_FYX3: NDArray[np.uint8]) -> Tensor:
         vae = self.model.vae
-        pixels_BCFYX = torch.tensor(frames_FYX3, device=vae.device).permute(3, 0, 1, 2)[None].to(vae.dtype)
-        return encode_frames(vae, pixels_BCFYX / 127.5 - 1.0)[0]
+        return encode_frames(vae, as_pixels(vae, frames_FYX3))[0]
 
 
 def as_frames(pixels_BCFYX: Tensor) -> Frames:
@@ -415,6 +443,10 @@ def as_frames(pixels_BCFYX: Tensor) -> Frames:
     """
     pixels_FYX3 = (pixels_BCFYX[0].permute(1, 2, 3, 0) + 1.0) / 2.0
     return to_uint8(pixels_FYX3.cpu().numpy())
+
+
+def _digest(image_YX3: NDArray[np.uint8] | None) -> dict[str, str] | None:
+    return None if image_YX3 is None else {"sha256": digest_of(image_YX3[None])}
 
 
 def _pieces(rollout: Rollout[Any], state: RolloutState) -> Iterator[Progress | Piece]:

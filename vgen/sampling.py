@@ -121,6 +121,11 @@ class Sampling:
         return min(under_way + self.policy.sink + self.policy.retained, self.frames)
 
     @property
+    def whole(self) -> bool:
+        """Whether all frames fall together, none are remembered, and none stand outside the clip."""
+        return self.schedule.uniform and self.policy is None and not self.in_chunks
+
+    @property
     def in_chunks(self) -> bool:
         """Whether frames are finished before the last of them is begun."""
         return self.schedule.in_flight(self.frames) < self.frames

@@ -270,9 +270,11 @@ def test_one_file_and_an_index_beside_each_other_are_refused(folder: Path) -> No
         ("tokenizer/tokenizer.json", {"model": {"type": "WordLevel"}}, "tokenizer: cannot be loaded"),
         ("model_index.json", {"_class_name": ["WanPipeline"]}, "names the pipeline"),
         ("model_index.json", {"vae": ["diffusers", ["AutoencoderKLWan"]]}, "not on the list"),
-        ("model_index.json", {"transformer_2": ["diffusers", "WanTransformer3DModel"]}, "component transformer_2"),
-        ("model_index.json", {"image_encoder": ["transformers", "CLIPVisionModel"]}, "component image_encoder"),
-        ("model_index.json", {"boundary_ratio": 0.875}, "boundary_ratio=0.875 is not supported"),
+        ("model_index.json", {"transformer_2": ["diffusers", "WanTransformer3DModel"]}, "boundary_ratio None"),
+        ("model_index.json", {"image_encoder": ["transformers", "CLIPVisionModel"]}, "without image_processor"),
+        ("model_index.json", {"image_encoder_2": ["transformers", "CLIPVisionModel"]}, "component image_encoder_2"),
+        ("model_index.json", {"boundary_ratio": 0.875}, "boundary_ratio 0.875 says .* give both, or neither"),
+        ("model_index.json", {"boundary_ratio": 1}, "boundary_ratio=1 is not supported"),
     ],
 )
 def test_configs_that_do_not_fit_are_refused_by_name(

@@ -47,6 +47,7 @@ class GenerateCommand(TyperCommand):
 def generate(
     words: Annotated[list[str] | None, Words] = None,
     image: Annotated[str | None, Flag(help="First frame: path of a picture.")] = None,
+    last_image: Annotated[str | None, Flag(help="Last frame, for models that take one: path of a picture.")] = None,
     prompts: Annotated[Path | None, Flag(help="File with a prompt on each line, instead of PROMPT.")] = None,
     model: Annotated[
         str | None, Flag(help="'playground' (comes with vgen), a diffusers-format folder, or a hub id.")
@@ -64,6 +65,7 @@ def generate(
     fit: Annotated[str | None, Flag(help="How an image of another shape is fitted: crop, pad, stretch.")] = None,
     num_inference_steps: Annotated[int | None, Flag(help="Steps of the sampler.")] = None,
     guidance_scale: Annotated[float | None, Flag(help="Weight of the prompt; up to 1 turns guidance off.")] = None,
+    guidance_scale_2: Annotated[float | None, Flag(help="The same for a model's second transformer.")] = None,
     negative_prompt: Annotated[str | None, Flag(help="What should not be seen.")] = None,
     best_of: Annotated[int | None, Flag(help="Make so many and keep the one that the judge likes best.")] = None,
     redo: Annotated[int | None, Flag(help="Mend a clip from its first fault on, at the cost of up to so many.")] = None,
@@ -86,6 +88,7 @@ def generate(
         "request.prompt": prompt,
         "request.story": _story(prompt_at, story),
         "request.image": image,
+        "request.last_image": last_image,
         "request.extend": extend,
         "model.id": model,
         "sampler.name": sampler,
@@ -97,6 +100,7 @@ def generate(
         "request.fit": fit,
         "request.num_inference_steps": num_inference_steps,
         "request.guidance_scale": guidance_scale,
+        "request.guidance_scale_2": guidance_scale_2,
         "request.negative_prompt": negative_prompt,
         "request.seed": seed,
         "request.num_videos": num_videos,
@@ -180,7 +184,8 @@ def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
 
     run = runs[0]
     job = run.job
-    guidance = f", guidance {job.guidance_scale:g}" if job.guidance_scale > 1 else ""
+    scales = dict.fromkeys(f"{scale:g}" for scale in (job.guidance_scale, job.guidance_scale_2) if scale is not None)
+    guidance = f", guidance {' and '.join(scales)}" if job.guided else ""
     attention = "" if job.attention.pattern == "dense" else f", attention {job.attention.pattern}"
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
     say(

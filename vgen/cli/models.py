@@ -109,7 +109,9 @@ def _row(name: str, where: Path, commit: str | None, size_bytes: int) -> dict[st
 
 
 def _tasks(card: "ModelCard") -> list[str]:
-    return ["text-to-video"] if card.image == "none" else ["text-to-video", "image-to-video"]
+    tasks = [] if card.image == "channels" else ["text-to-video"]
+    tasks += [] if card.image == "none" or card.last_image == "required" else ["image-to-video"]
+    return tasks + ([] if card.last_image == "none" else ["first-last-frame-to-video"])
 
 
 def _where() -> Any:
@@ -143,7 +145,8 @@ def _line(row: dict[str, Any]) -> str:
 
 def _human(row: dict[str, Any]) -> str:
     words = "its own vocabulary" if row["closed_vocabulary"] else "open vocabulary"
-    takes = "text" if row["image"] == "none" else "text, first frame"
+    takes = {"none": "text", "first_latent": "text, first frame", "channels": "text and first frame"}[row["image"]]
+    takes += {"none": "", "optional": ", last frame", "required": " and last frame"}[row["last_image"]]
     at = "" if row["commit"] is None else f"commit {row['commit']}, "
     return (
         f"{row['model']}  {row['mib']:g} MiB  {row['width']}x{row['height']}, {row['num_frames']} frames "

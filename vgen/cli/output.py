@@ -58,7 +58,7 @@ def claimed(asked: Path | None, job: Job) -> Iterator[Path]:
 
 
 def write_run(run: AnyRun, path: Path, output: OutputConfig, *, resume: Checkpoint | None = None) -> dict[str, Any]:
-    """Runs a job and writes clip, record, conditioning image, contact sheet and previews.
+    """Runs a job and writes clip, record, conditioning images, contact sheet and previews.
 
     A run that finishes frames in chunks leaves a checkpoint beside the clip until it is done, and what there is of the
     clip as a file that can be played.
@@ -98,8 +98,9 @@ def write_run(run: AnyRun, path: Path, output: OutputConfig, *, resume: Checkpoi
     write_s += time.perf_counter() - since
     record = run.record()
     record["stages_s"]["write"] = round(write_s, 3)
-    if job.image_YX3 is not None:
-        _write_png(pictures["image"], Image.fromarray(job.image_YX3))
+    for kind, image_YX3 in (("image", job.image_YX3), ("last-image", job.last_image_YX3)):
+        if image_YX3 is not None:
+            _write_png(pictures[kind], Image.fromarray(image_YX3))
     if output.sheet:
         _write_png(pictures["sheet"], Clip(frames=np.concatenate(kept), fps=float(job.fps)).sheet())
     write_record(path, record)
@@ -187,7 +188,8 @@ class _Previewer:
 
 def _pictures(path: Path, job: Job, output: OutputConfig) -> dict[str, Path]:
     """The pictures beside a clip."""
-    wanted = {"image": job.image_YX3 is not None, "sheet": output.sheet, "preview": output.preview}
+    wanted = {"image": job.image_YX3 is not None, "last-image": job.last_image_YX3 is not None}
+    wanted |= {"sheet": output.sheet, "preview": output.preview}
     return {kind: path.with_suffix(f".{kind}.png") for kind, is_wanted in wanted.items() if is_wanted}
 
 

@@ -30,7 +30,7 @@ def checked(past: dict[str, Any], where: Path) -> dict[str, Any]:
     for part in ("request", "resolved", "model", "frames", "versions", "machine"):
         if not isinstance(past.get(part), dict):
             raise ConfigError(f"{where}: not a record of a run: its '{part}' is no object")
-    for part in ("image", "extends"):
+    for part in ("image", "last_image", "extends"):
         if not isinstance(past.get(part), dict | None):
             raise ConfigError(f"{where}: not a record of a run: its '{part}' is no object")
     resolved, needed = dict(past["resolved"]), {"run.device", "run.dtype"}
@@ -66,19 +66,19 @@ def check_commit(past: dict[str, Any], model: str, where: Path) -> None:
     )
 
 
-def image_of(past: dict[str, Any], path: Path) -> "Frames | None":
-    """The first frame that a run was given, from where it should be kept; None where it was given none.
+def image_of(past: dict[str, Any], path: Path, part: str = "image") -> "Frames | None":
+    """The first frame (or `last_image`) that a run was given, from where it should be kept; None where there was none.
 
     Raises:
         InputError: it is missing, or another one.
     """
-    if past.get("image") is None:
+    if past.get(part) is None:
         return None
     from vgen.frames import digest_of
     from vgen.images import load_image
 
     pixels_YX3 = load_image(path).pixels_YX3
-    if digest_of(pixels_YX3[None]) != past["image"].get("sha256"):
+    if digest_of(pixels_YX3[None]) != past[part].get("sha256"):
         raise InputError(f"{path}: not the image that the clip was made from")
     return pixels_YX3
 

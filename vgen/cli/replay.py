@@ -57,7 +57,8 @@ def replay(
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{record}: made with other weights than those of model '{pipeline.model.id}'")
     image = image_of(past, record.with_suffix(".image.png"))
-    run = pipeline.start(config, said, image, base=base, draws=draws_of(past, record))
+    last = image_of(past, record.with_suffix(".last-image.png"), "last_image")
+    run = pipeline.start(config, said, image, base=base, last_image=last, draws=draws_of(past, record))
     if output is not None:
         check_files(output, run.job, OutputConfig())
     with claimed(output, run.job) as path:

@@ -24,7 +24,8 @@ from vgen.errors import ConfigError, InputError, ModelError, ResourceError, near
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.models.card import CARD_FILE, ModelCard
 from vgen.models.files import read_json
-from vgen.models.load import INDEX_FILE, describe
+from vgen.models.hub import INDEX_FILE
+from vgen.models.load import describe
 
 __all__ = ["Conversion", "check_free", "plan_conversion", "write_conversion"]
 

@@ -20,6 +20,7 @@ __all__ = ["CARD_FILE", "TRAININGS", "ModelCard", "card_for"]
 
 CARD_FILE = "vgen.yaml"
 CARD_LIMIT_BYTES = 64 << 10
+SMALL_PX = 832 * 480  # what the models call 480p
 TRAININGS = ("full", "causal", "forcing")
 CHECKS: dict[str, Range | OneOf] = {
     "height": Range(16, 8192, " px"),
@@ -28,10 +29,14 @@ CHECKS: dict[str, Range | OneOf] = {
     "fps": Range(1, 240),
     "num_inference_steps": Range(1, 1000),
     "guidance_scale": Range(0, 100),
+    "guidance_scale_2": Range(0, 100),
+    "flow_shift": Range(0.01, 100),
+    "flow_shift_480p": Range(0.01, 100),
     "text_length": Range(1, 4096, " tokens"),
     "causal_block": Range(1, 1024, " latent frames"),
     "trained_window": Range(1, 100_000, " latent frames"),
-    "image": OneOf(("first_latent", "none")),
+    "image": OneOf(("channels", "first_latent", "none")),
+    "last_image": OneOf(("none", "optional", "required")),
 }
 
 
@@ -54,7 +59,12 @@ class ModelCard:
         causal_block: latent frames per block of causal sampling.
         trained_window: latent frames seen at once in training; the default causal window.
         closed_vocabulary: whether words outside its tokenizer mean nothing to it.
-        image: how it takes a first frame: `first_latent` (level 0, as Wan2.2-TI2V), or `none`.
+        image: how it takes a first frame: `first_latent` (level 0, as Wan2.2-TI2V), `channels` (beside the noisy ones,
+            as the I2V models, which make nothing without), or `none`.
+        last_image: whether it takes a last frame too: `none`, `optional` or `required`.
+        guidance_scale_2: of the second of two experts, for low noise; `guidance_scale` where None.
+        flow_shift: how far the sigma table is shifted towards noise; as the folder's scheduler says where None.
+        flow_shift_480p: the same for sizes up to 832x480, where it differs.
     """
 
     name: str
@@ -73,6 +83,15 @@ class ModelCard:
     trained_window: int = 21
     closed_vocabulary: bool = False
     image: str = "none"
+    last_image: str = "none"
+    guidance_scale_2: float | None = None
+    flow_shift: float | None = None
+    flow_shift_480p: float | None = None
+
+    def shift_for(self, *, height: int, width: int) -> float | None:
+        """The flow shift that it names for a size in pixels; None where it leaves that to the folder's scheduler."""
+        small = height * width <= SMALL_PX
+        return self.flow_shift_480p if small and self.flow_shift_480p is not None else self.flow_shift
 
 
 def card_for(folder: Path, configs: dict[str, dict[str, Any]]) -> ModelCard:
@@ -130,7 +149,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         raise ModelError(f"{where}: not a model card: a mapping is needed, got {type(content).__name__}")
     for key, value in content.items():
         for item in value if isinstance(value, list) else [value]:
-            if not isinstance(item, str | int | float):
+            if not isinstance(item, str | int | float | None):
                 raise ModelError(f"{where}: not a model card: {key} holds a {type(item).__name__}")
             if isinstance(item, str) and "${" in item:
                 raise ModelError(f"{where}: {key} holds an interpolation {item!r}; write the value itself")
@@ -144,7 +163,8 @@ def _card(content: dict[str, Any], where: str) -> ModelCard:
         raise ModelError(f"{where}: not a model card: {str(error).splitlines()[0]}") from error
     assert isinstance(card, ModelCard), f"{where} became {type(card).__name__}"
     for name, check in CHECKS.items():
-        _refuse(where, name, getattr(card, name), check.problem(getattr(card, name)))
+        value = getattr(card, name)
+        _refuse(where, name, value, None if value is None else check.problem(value))
     samplers = OneOf(TRAININGS)
     for sampler in card.samplers:
         _refuse(where, "samplers", sampler, samplers.problem(sampler))

@@ -1,22 +1,31 @@
 """What the configs of a model folder may say. Everything else is refused by name; nothing is ignored in silence.
 
-A new component or class is a row of ALLOWED; a new setting of a scheduler a row of SETTINGS.
+A new component or class is a row of ALLOWED, or of EXTRA where a folder may do without; a new setting of a scheduler a
+row of SETTINGS.
 """
 
-import inspect
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
-from transformers import PreTrainedTokenizerFast, T5TokenizerFast, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPVisionModel,
+    PreTrainedTokenizerFast,
+    T5TokenizerFast,
+    UMT5Config,
+    UMT5EncoderModel,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.card import ModelCard
 from vgen.models.dit import VideoDiT
+from vgen.models.layout import check_alike, check_card_images, check_channels, check_image_states
+from vgen.models.settings import Config, complete, count, defaults, is_list, number, unsupported
 
-__all__ = ["ALLOWED", "check_card", "check_configs", "check_depth", "check_index", "encoder_config"]
+__all__ = ["ALLOWED", "EXTRA", "check_card", "check_configs", "check_depth", "check_index", "encoder_config"]
 
 # component -> class name in model_index.json -> class that we load it with
 ALLOWED: dict[str, dict[str, Any]] = {
@@ -33,8 +42,19 @@ ALLOWED: dict[str, dict[str, Any]] = {
         "UniPCMultistepScheduler": UniPCMultistepScheduler,
     },
 }
+# the same for components that only some layouts have
+EXTRA: dict[str, dict[str, Any]] = {
+    "transformer_2": {"WanTransformer3DModel": VideoDiT},
+    "image_encoder": {"CLIPVisionModel": CLIPVisionModel, "CLIPVisionModelWithProjection": CLIPVisionModel},
+    "image_processor": {
+        "CLIPImageProcessor": CLIPImageProcessorPil,
+        "CLIPImageProcessorFast": CLIPImageProcessorPil,
+        "CLIPImageProcessorPil": CLIPImageProcessorPil,
+    },
+}
+TOGETHER = ("image_encoder", "image_processor")
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
-Config = dict[str, Any]
+BOUNDARY = Range(0.001, 0.999)
 
 # settings of a scheduler that may differ from the class's default
 SHIFT = Range(0.01, 100)
@@ -93,7 +113,7 @@ DIT_SIZES = (
     "num_layers",
 )
 VAE_SIZES = ("base_dim", "z_dim", "num_res_blocks", "in_channels", "out_channels")
-DEPTHS = ("num_layers", "num_res_blocks")
+DEPTHS = ("num_layers", "num_res_blocks", "num_hidden_layers")
 PATCH = Range(1, 8)
 VAE_LEVELS = 8
 LATENT_STATISTICS = {"latents_mean": Range(-1e4, 1e4), "latents_std": Range(1e-4, 1e4)}
@@ -110,27 +130,50 @@ def check_index(index: Config, where: Path) -> dict[str, Any]:
         raise ModelError(
             f"{where}: model_index.json names the pipeline {short(pipeline)}; possible: {', '.join(PIPELINES)}"
         )
+    possible = ALLOWED | {part: EXTRA[part] for part in EXTRA if _is_there(index.get(part))}
     for key, value in index.items():
-        if key in ALLOWED or key.startswith("_"):
+        if key in possible or key.startswith("_"):
             continue
-        if isinstance(value, list) and any(part is not None for part in value):
+        if _is_there(value):
             raise ModelError(
-                f"{where}: component {key} {short(value)} cannot be run; possible: {', '.join(ALLOWED)} and no other"
+                f"{where}: component {key} {short(value)} cannot be run; possible: {', '.join(ALLOWED | EXTRA)} "
+                "and no other"
             )
-        supported = (True, False) if key == "expand_timesteps" else (None, False)
-        if not isinstance(value, list) and value not in supported:
-            raise _unsupported("model_index.json", key, value, supported, where)
-    classes = {}
-    for component, possible in ALLOWED.items():
-        named = index.get(component)
-        name = named[1] if isinstance(named, list) and len(named) == 2 else None
-        if not isinstance(name, str) or name not in possible:
-            raise ModelError(
-                f"{where}: {component} is of class {short(name)}, which is not on the list; "
-                f"possible: {', '.join(possible)}"
-            )
-        classes[component] = possible[name]
-    return classes
+        if not isinstance(value, list):
+            _check_flag(key, value, where)
+    for one, other in (TOGETHER, TOGETHER[::-1]):
+        if one in possible and other not in possible:
+            raise ModelError(f"{where}: {one} without {other}; the two go together")
+    if (index.get("boundary_ratio") is None) != ("transformer_2" not in possible):
+        raise ModelError(
+            f"{where}: boundary_ratio {short(index.get('boundary_ratio'))} says at which noise level transformer_2 "
+            "takes over; give both, or neither"
+        )
+    return {part: _class_of(part, index.get(part), classes, where) for part, classes in possible.items()}
+
+
+def _is_there(value: Any) -> bool:
+    """Whether an entry of model_index.json names a component; one that is left out is [null, null]."""
+    return isinstance(value, list) and any(part is not None for part in value)
+
+
+def _check_flag(key: str, value: Any, where: Path) -> None:
+    """A setting of the whole pipeline."""
+    if key == "boundary_ratio" and value is not None:
+        number({key: value}, key, where, BOUNDARY)
+        return
+    supported = (True, False) if key == "expand_timesteps" else (None, False)
+    if value not in supported:
+        raise unsupported("model_index.json", key, value, supported, where)
+
+
+def _class_of(part: str, named: Any, possible: dict[str, Any], where: Path) -> Any:
+    name = named[1] if isinstance(named, list) and len(named) == 2 else None
+    if not isinstance(name, str) or name not in possible:
+        raise ModelError(
+            f"{where}: {part} is of class {short(name)}, which is not on the list; possible: {', '.join(possible)}"
+        )
+    return possible[name]
 
 
 def check_configs(configs: dict[str, Config], classes: dict[str, Any], folder: Path) -> None:
@@ -144,42 +187,49 @@ def check_configs(configs: dict[str, Config], classes: dict[str, Any], folder: P
     Raises:
         ModelError: names the component, the key and what is possible.
     """
-    for component in ALLOWED:
+    for component in classes:
         for key, value in configs[component].items():
             if (key in REFUSED or key.endswith(REFUSED_ENDING)) and value is not None:
                 raise ModelError(f"{folder / component}: the config sets {key}, which is not supported; remove the key")
     _check_scheduler(configs["scheduler"], classes["scheduler"], folder / "scheduler")
     _check_encoder(configs["text_encoder"], folder / "text_encoder")
-    vae = _complete(configs["vae"], classes["vae"], folder / "vae")
+    vae = complete(configs["vae"], classes["vae"], folder / "vae")
     _check_vae(vae, folder / "vae")
-    dit = _complete(configs["transformer"], classes["transformer"], folder / "transformer")
+    dit = complete(configs["transformer"], classes["transformer"], folder / "transformer")
+    check_channels(dit, vae, folder)
     _check_dit(dit, folder / "transformer")
-    if not dit["in_channels"] == dit["out_channels"] == vae["z_dim"]:
-        raise ModelError(
-            f"{folder}: the transformer takes {dit['in_channels']} channels and makes {dit['out_channels']}, the VAE's "
-            f"latents have {vae['z_dim']}; models with image channels of their own are not supported yet"
-        )
     if dit["text_dim"] != configs["text_encoder"]["d_model"]:
         raise ModelError(
             f"{folder}: the transformer reads text of width {dit['text_dim']} (text_dim), the text encoder makes "
             f"{configs['text_encoder']['d_model']} (d_model)"
         )
+    if "transformer_2" in classes:
+        check_alike(dit, complete(configs["transformer_2"], VideoDiT, folder / "transformer_2"), folder)
+    check_image_states(dit, configs, classes, folder)
 
 
 def check_card(card: ModelCard, configs: dict[str, Config], folder: Path) -> None:
-    """Holds the card's native size and length to the grid of the weights.
+    """Holds the card's native size and length to the grid of the weights, and how it takes images to their layout.
 
     Raises:
-        ModelError: with the grid.
+        ModelError: with the grid, or with what the layout takes.
     """
-    vae = _complete(configs["vae"], AutoencoderKLWan, folder)
-    dit = _complete(configs["transformer"], VideoDiT, folder)
+    vae = complete(configs["vae"], AutoencoderKLWan, folder)
+    dit = complete(configs["transformer"], VideoDiT, folder)
     grid, per_latent = vae["scale_factor_spatial"] * dit["patch_size"][1], vae["scale_factor_temporal"]
     for name, value in (("height", card.height), ("width", card.width)):
         if value % grid:
             raise ModelError(f"{folder}: the model card's {name} {value} is no multiple of {grid}, the model's grid")
     if (card.num_frames - 1) % per_latent:
         raise ModelError(f"{folder}: the model card's num_frames {card.num_frames} is not 1 + {per_latent} n")
+    check_card_images(card, dit, vae, configs["pipeline"], folder)
+    if card.image == "first_latent" and "transformer_2" in configs:
+        raise ModelError(
+            f"{folder}: the model card says image: first_latent, which is a level of its own for one frame; two "
+            "transformers share the steps by one level for all: possible: none"
+        )
+    if card.guidance_scale_2 is not None and "transformer_2" not in configs:
+        raise ModelError(f"{folder}: the model card's guidance_scale_2 is of a second transformer, and there is none")
 
 
 def check_depth(config: Config, tensors: int, where: Path) -> None:
@@ -212,38 +262,38 @@ def encoder_config(config: Config) -> UMT5Config:
 
 
 def _check_scheduler(config: Config, cls: Any, where: Path) -> None:
-    defaults = _defaults(cls)
-    for key, value in (defaults | config).items():
+    usual = defaults(cls)
+    for key, value in (usual | config).items():
         if key.startswith("_") or key in INERT:
             continue
-        default = (defaults[key],) if key in defaults else (None, False)
+        default = (usual[key],) if key in usual else (None, False)
         supported = SETTINGS[cls.__name__].get(key, default)
         if isinstance(supported, Range):
-            _number(config | {key: value}, key, where, supported)
+            number(config | {key: value}, key, where, supported)
         elif value not in supported:
-            raise _unsupported(cls.__name__, key, value, supported, where)
+            raise unsupported(cls.__name__, key, value, supported, where)
 
 
 def _check_encoder(config: Config, where: Path) -> None:
     for key in ENCODER_SIZES:
-        _count(config, key, where)
+        count(config, key, where)
     buckets, reach = config["relative_attention_num_buckets"], config["relative_attention_max_distance"]
     if buckets < 4 or reach <= buckets // 4:
         raise ModelError(f"{where}: relative_attention_max_distance {reach} is too small for {buckets} buckets")
-    _number(config, "layer_norm_epsilon", where, Range(0, 1))
+    number(config, "layer_norm_epsilon", where, Range(0, 1))
     if config.get("is_decoder") not in (None, False):
-        raise _unsupported("UMT5EncoderModel", "is_decoder", config["is_decoder"], (False,), where)
+        raise unsupported("UMT5EncoderModel", "is_decoder", config["is_decoder"], (False,), where)
 
 
 def _check_vae(config: Config, where: Path) -> None:
     for key in VAE_SIZES:
-        _count(config, key, where)
+        count(config, key, where)
     if config["decoder_base_dim"] is not None:
-        _count(config, "decoder_base_dim", where)
+        count(config, "decoder_base_dim", where)
     patch = 1 if config["patch_size"] is None else config["patch_size"]
-    _number({"patch_size": patch}, "patch_size", where, PATCH, whole=True)
+    number({"patch_size": patch}, "patch_size", where, PATCH, whole=True)
     mults, halved = config["dim_mult"], config["temperal_downsample"]
-    listed = _is_list(mults, int) and _is_list(halved, bool)
+    listed = is_list(mults, int) and is_list(halved, bool)
     if not listed or len(mults) > VAE_LEVELS or len(halved) != len(mults) - 1 or min(mults) < 1:
         raise ModelError(
             f"{where}: dim_mult {short(mults)} and temperal_downsample {short(halved)} are a whole number from 1 "
@@ -258,7 +308,7 @@ def _check_vae(config: Config, where: Path) -> None:
             )
     for key, able in LATENT_STATISTICS.items():
         values = config[key]
-        fits = _is_list(values, int, float) and all(able.problem(value) is None for value in values)
+        fits = is_list(values, int, float) and all(able.problem(value) is None for value in values)
         if not fits or len(values) != config["z_dim"]:
             raise ModelError(
                 f"{where}: {key} is a number of {able.low:g} to {able.high:g} per channel of the latents, "
@@ -268,58 +318,22 @@ def _check_vae(config: Config, where: Path) -> None:
 
 def _check_dit(config: Config, where: Path) -> None:
     for key in DIT_SIZES:
-        _count(config, key, where)
+        count(config, key, where)
     patch, head_width = config["patch_size"], config["attention_head_dim"]
-    if not _is_list(patch, int) or len(patch) != 3 or patch[0] != 1 or patch[1] != patch[2] or PATCH.problem(patch[1]):
+    if not is_list(patch, int) or len(patch) != 3 or patch[0] != 1 or patch[1] != patch[2] or PATCH.problem(patch[1]):
         raise ModelError(f"{where}: patch_size is 1 frame by a square of at most {PATCH.high:g}, got {short(patch)}")
     if head_width % 2 or head_width < 6:  # rotary embedding over three axes, in pairs
         raise ModelError(f"{where}: attention_head_dim is even and at least 6, got {head_width}")
-    _number(config, "eps", where, Range(0, 1))
-    only = {
-        "qk_norm": ("rms_norm_across_heads",),
-        "image_dim": (None,),
-        "added_kv_proj_dim": (None,),
-        "pos_embed_seq_len": (None,),
-        "cross_attn_norm": (True, False),
-    }
+    number(config, "eps", where, Range(0, 1))
+    only = {"qk_norm": ("rms_norm_across_heads",), "cross_attn_norm": (True, False)}
     for key, supported in only.items():
         if config[key] not in supported:
-            raise _unsupported("WanTransformer3DModel", key, config[key], supported, where)
-
-
-def _complete(config: Config, cls: Any, where: Path) -> Config:
-    """The config with the class's defaults for what it does not say; a key that the class does not know is refused."""
-    defaults = _defaults(cls)
-    for key, value in config.items():
-        if key not in defaults and not key.startswith("_") and value not in (None, False):
-            raise _unsupported(cls.__name__, key, value, (None, False), where)
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in (defaults | config).items()}
-
-
-def _defaults(cls: Any) -> Config:
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.name != "self"}
-
-
-def _count(config: Config, key: str, where: Path) -> None:
-    value = config.get(key)
-    if type(value) is not int or value < 1:
-        raise ModelError(f"{where}: {key} is a whole number of at least 1, got {short(value)}")
-
-
-def _number(config: Config, key: str, where: Path, able: Range, *, whole: bool = False) -> None:
-    value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise ModelError(f"{where}: {key} is a {'whole ' if whole else ''}number, got {short(value)}")
-    problem = able.problem(value)
-    if problem is not None:
-        raise ModelError(f"{where}: {key}={value!r} is not supported; {problem}")
-
-
-def _is_list(value: Any, *kinds: type) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(type(item) in kinds for item in value)
-
-
-def _unsupported(what: str, key: str, value: Any, supported: tuple[Any, ...], where: Path) -> ModelError:
-    possible = " or ".join(str(item) for item in supported)
-    return ModelError(f"{where}: {what} with {key}={short(value)} is not supported; possible: {possible}")
+            raise unsupported("WanTransformer3DModel", key, config[key], supported, where)
+    width = config["num_attention_heads"] * head_width
+    if config["image_dim"] is not None:
+        count(config, "image_dim", where)
+    if config["pos_embed_seq_len"] is not None and config["image_dim"] is None:
+        raise unsupported("WanTransformer3DModel", "pos_embed_seq_len", config["pos_embed_seq_len"], (None,), where)
+    added = (None,) if config["image_dim"] is None else (width,)
+    if config["added_kv_proj_dim"] not in added:
+        raise unsupported("WanTransformer3DModel", "added_kv_proj_dim", config["added_kv_proj_dim"], added, where)

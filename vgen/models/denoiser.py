@@ -32,14 +32,18 @@ class TextBook:
         dit: whose cross-attention reads them.
         states: of the text encoder, text_BMD of each prompt of the request, as `Cue` counts them; the same tensor where
             it is the same prompt again.
+        image_BMD: states of the image encoder, which every frame reads beside its text; None for models without one.
         capacity: texts kept prepared beyond the call that needs them; the latest are. One takes as much memory as
             2 * layers * text length * width values.
     """
 
-    def __init__(self, dit: VideoDiT, states: Sequence[Tensor], *, capacity: int = 8) -> None:
+    def __init__(
+        self, dit: VideoDiT, states: Sequence[Tensor], *, image_BMD: Tensor | None = None, capacity: int = 8
+    ) -> None:
         assert states and capacity >= 1, f"a book holds prompts, got {len(states)} and room for {capacity}"
         self.capacity = capacity
         self._dit, self._states = dit, tuple(states)
+        self._image_BMD = None if image_BMD is None else image_BMD.to(dit.device, dit.dtype)
         first = {id(text): i for i, text in reversed(list(enumerate(self._states)))}
         self._first = [first[id(text)] for text in self._states]
         self._prepared: OrderedDict[_Mix, PreparedText] = OrderedDict()
@@ -71,7 +75,8 @@ class TextBook:
         if mix not in self._prepared:
             a_BMD, b_BMD = self._states[mix.prompt].float(), self._states[mix.other].float()
             text_BMD = torch.lerp(a_BMD, b_BMD, mix.share)
-            self._prepared[mix] = self._dit.prepare_text(text_BMD.to(self._dit.device, self._dit.dtype))
+            text_BMD = text_BMD.to(self._dit.device, self._dit.dtype)
+            self._prepared[mix] = self._dit.prepare_text(text_BMD, self._image_BMD)
         self._prepared.move_to_end(mix)
         return self._prepared[mix]
 
@@ -86,6 +91,7 @@ class WanDenoiser:
         attention: of its self-attention layers.
         rope: where in time the frames stand that a pass sees.
         causal_block: frames per block where the shown frames see no later block; they all see each other where None.
+        image_CTHW: an image's channels beside the noisy ones, of every frame of the clip; None for models without.
     """
 
     dit: VideoDiT
@@ -93,6 +99,7 @@ class WanDenoiser:
     attention: VideoAttention = field(default_factory=Dense)
     rope: Rope = field(default_factory=Rope)
     causal_block: int | None = None
+    image_CTHW: Tensor | None = None
 
     @torch.no_grad()
     def __call__(
@@ -107,7 +114,7 @@ class WanDenoiser:
     ) -> Tensor:
         """As `samplers.Denoiser`."""
         velocity_BCTHW = self.dit(
-            x_BCTHW.to(self._dtype),
+            self._with_image(x_BCTHW.to(self._dtype), frames),
             sigma_BT if label_BT is None else label_BT,
             self.texts(cues),
             frames=frames,
@@ -124,6 +131,13 @@ class WanDenoiser:
         """Of the latents that the model takes; its own `dtype` looks through all its modules to find that out."""
         return self.dit.patch_embedding.weight.dtype
 
+    def _with_image(self, x_BCTHW: Tensor, frames: tuple[int, ...]) -> Tensor:
+        if self.image_CTHW is None:
+            return x_BCTHW
+        assert min(frames) >= 0 and max(frames) < self.image_CTHW.shape[1], f"the image's channels end before {frames}"
+        image_BCTHW = self.image_CTHW[:, list(frames)].to(x_BCTHW).expand(x_BCTHW.shape[0], -1, -1, -1, -1)
+        return torch.cat((x_BCTHW, image_BCTHW), dim=1)
+
     @torch.no_grad()
     def commit(
         self,
@@ -137,7 +151,7 @@ class WanDenoiser:
         """As `samplers.Denoiser`; to attention that differs by noise level the frames are clean, whatever the label."""
         label_BT = torch.full((x0_BCTHW.shape[0], 1), label, dtype=torch.float64, device=x0_BCTHW.device)
         self.dit(
-            x0_BCTHW.to(self._dtype),
+            self._with_image(x0_BCTHW.to(self._dtype), frames),
             label_BT,
             self.texts(cues),
             frames=frames,

@@ -284,7 +284,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
 
         Args:
             text_BMD: states of the text encoder, padded to the model's text length (Wan attends to the padding).
-            image_BMD: states of the image encoder, for models that take them.
+            image_BMD: states of the image encoder, for models that take them; of a first and a last image as a batch.
         """
         embedded_BMD = self.condition_embedder.text_embedder(text_BMD)
         if image_BMD is not None:

@@ -5,7 +5,7 @@ before a byte of weights is read (`check.py` its configs, `files.py` its files),
 in one line.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
@@ -19,7 +19,7 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedTokenizerBase, UMT5Config, UMT5EncoderModel
+from transformers import CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from vgen.errors import ModelError, ResourceError, nearest
@@ -29,17 +29,28 @@ from vgen.models.dit import VideoDiT
 from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
 from vgen.models.text import PromptEncoder
+from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
 
 __all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model", "weights_mib"]
 
 EMBEDDED = "playground"
-CONFIG_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
+CONFIG_FILES = {
+    "tokenizer": "tokenizer_config.json",
+    "scheduler": "scheduler_config.json",
+    "image_processor": "preprocessor_config.json",
+}
 WEIGHTS = {
     "text_encoder": "model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
     "transformer": "diffusion_pytorch_model.safetensors",
+    "transformer_2": "diffusion_pytorch_model.safetensors",
+    "image_encoder": "model.safetensors",
 }
 ADAPTER_FILE = "adapter_config.json"  # transformers would load what it names on top, from wherever that is
+TRANSFORMERS: dict[Any, Callable[[dict[str, Any]], Any]] = {
+    UMT5EncoderModel: encoder_config,
+    CLIPVisionModel: vision_config,
+}  # model -> how its config is built
 MIB = 1 << 20
 # what the libraries raise on a folder that is damaged in a way of its own
 LOAD_ERRORS = (
@@ -66,8 +77,10 @@ class LoadedModel:
         card: its defaults.
         prompts: tokenizer and text encoder.
         vae: in fp32.
-        dit: in the dtype asked for.
+        dit: in the dtype asked for; of two experts the one for high noise.
         scheduler: the folder's own; only its sigma table is used.
+        dit_2, boundary: the expert for low noise and the sigma below which it takes over, where there are two.
+        images: image processor and encoder, in fp32, where the transformer reads what they make.
         commit: of the hub, where it was asked for by its hub id.
     """
 
@@ -78,6 +91,9 @@ class LoadedModel:
     vae: AutoencoderKLWan
     dit: VideoDiT
     scheduler: Any
+    dit_2: VideoDiT | None = None
+    boundary: float | None = None
+    images: ImageEncoder | None = None
     commit: str | None = None
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -88,7 +104,9 @@ class LoadedModel:
         """
         if not self._digests:
             own = [path for path in (self.folder / INDEX_FILE, self.folder / CARD_FILE) if path.is_file()]
-            parts = [path for part in ALLOWED for path in (self.folder / part).rglob("*") if path.is_file()]
+            extra = {"transformer_2": self.dit_2, "image_encoder": self.images, "image_processor": self.images}
+            used = [*ALLOWED, *(part for part, loaded in extra.items() if loaded is not None)]
+            parts = [path for part in used for path in (self.folder / part).rglob("*") if path.is_file()]
             relative = {path.relative_to(self.folder).as_posix(): path for path in own + parts}
             self._digests.update({name: sha256_of(path) for name, path in sorted(relative.items())})
         return dict(self._digests)
@@ -153,14 +171,19 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
     encoder = _load_weights(checked, "text_encoder", dtypes["text_encoder"]).to(device).eval()
     with _Naming(checked.folder / "scheduler"):
         scheduler = checked.classes["scheduler"].from_pretrained(checked.folder / "scheduler", local_files_only=True)
+    experts = [part for part in ("transformer", "transformer_2") if part in checked.weights]
+    dits = [_load_weights(checked, part, dtype).to(device).eval() for part in experts]
     return LoadedModel(
         id=model,
         folder=checked.folder,
         card=checked.card,
         prompts=PromptEncoder(tokenizer, encoder, checked.card.text_length),
         vae=_load_weights(checked, "vae", torch.float32).to(device).eval(),
-        dit=_load_weights(checked, "transformer", dtype).to(device).eval(),
+        dit=dits[0],
         scheduler=scheduler,
+        dit_2=dits[1] if len(dits) > 1 else None,
+        boundary=checked.configs["pipeline"].get("boundary_ratio"),
+        images=_load_images(checked, device),
         commit=commit_of(model, checked.folder),
     )
 
@@ -177,11 +200,12 @@ def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> floa
 def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
     """What each component runs in."""
     text_dtype = torch.float32 if device.type == "cpu" else dtype
-    return {"text_encoder": text_dtype, "vae": torch.float32, "transformer": dtype}
+    fixed = {"text_encoder": text_dtype, "vae": torch.float32, "image_encoder": torch.float32}
+    return fixed | {"transformer": dtype, "transformer_2": dtype}
 
 
 def _weights_mib(checked: "_Checked", dtypes: dict[str, torch.dtype]) -> float:
-    return sum(_weight_bytes(checked, part, dtypes[part]) for part in WEIGHTS) / MIB
+    return sum(_weight_bytes(checked, part, dtypes[part]) for part in checked.weights) / MIB
 
 
 @contextmanager
@@ -241,9 +265,9 @@ def _checked(folder: Path) -> _Checked:
     """The folder after checking its configs, and that its weights are complete."""
     index = read_json(folder / INDEX_FILE)
     classes = check_index(index, folder)
-    configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in ALLOWED}
-    weights = {part: weight_files(folder / part, single) for part, single in WEIGHTS.items()}
-    for part in ALLOWED:
+    configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in classes}
+    weights = {part: weight_files(folder / part, single) for part, single in WEIGHTS.items() if part in classes}
+    for part in classes:
         if (folder / part / ADAPTER_FILE).exists():
             raise ModelError(f"{folder / part}: {ADAPTER_FILE} in a component is not supported; remove it")
     check_configs(configs, classes, folder)
@@ -265,6 +289,8 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     """Memory of a component's weights, after holding the headers of its files to its config."""
     where, config = checked.folder / part, checked.configs[part]
     shapes = tensor_shapes(checked.weights[part])
+    if checked.classes[part] is CLIPVisionModel:
+        shapes = read_tensors(shapes)
     check_depth(config, len(shapes), where)
     with _Naming(where), torch.device("meta"):
         skeleton = _skeleton(checked.classes[part], config)
@@ -273,24 +299,32 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
 
 
 def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
-    model: nn.Module = cls(encoder_config(config)) if cls is UMT5EncoderModel else cls.from_config(config)
+    built = TRANSFORMERS.get(cls)
+    model: nn.Module = cls.from_config(config) if built is None else cls(built(config))
     return model
 
 
 def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
     where, cls = checked.folder / part, checked.classes[part]
     with _Naming(where), _without_bars():
-        if cls is UMT5EncoderModel:
-            config: UMT5Config = encoder_config(checked.configs[part])
+        built = TRANSFORMERS.get(cls)
+        if built is not None:
             return cls.from_pretrained(
                 where,
-                config=config,
+                config=built(checked.configs[part]),
                 dtype=dtype,
                 attn_implementation="sdpa",
                 use_safetensors=True,
                 local_files_only=True,
             )
         return cls.from_pretrained(where, dtype=dtype, use_safetensors=True, local_files_only=True)
+
+
+def _load_images(checked: _Checked, device: torch.device) -> ImageEncoder | None:
+    if "image_encoder" not in checked.weights:
+        return None
+    encoder = _load_weights(checked, "image_encoder", torch.float32).to(device).eval()
+    return ImageEncoder(make_processor(checked.configs["image_processor"]), encoder)
 
 
 def _load_tokenizer(checked: _Checked) -> PreTrainedTokenizerBase:

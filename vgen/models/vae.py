@@ -5,12 +5,14 @@ carries those features from push to push, so that any chunking equals the full d
 on their own would lose frames and show seams.
 """
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["StreamingDecoder", "encode_frames", "latent_frames", "pixel_frames"]
+__all__ = ["StreamingDecoder", "as_pixels", "encode_frames", "latent_frames", "pixel_frames"]
 
 
 def latent_frames(num_frames: int, per_latent: int = 4) -> int:
@@ -21,6 +23,12 @@ def latent_frames(num_frames: int, per_latent: int = 4) -> int:
 def pixel_frames(frames: int, per_latent: int = 4) -> int:
     """Pixel frames of `frames` latent frames: 1 + 4 (T - 1)."""
     return 1 + per_latent * (frames - 1)
+
+
+def as_pixels(vae: AutoencoderKLWan, frames_FYX3: NDArray[np.uint8]) -> Tensor:
+    """Frames as the VAE takes them, in -1..1 on its device: frames_BCFYX with B = 1."""
+    pixels_BCFYX = torch.tensor(frames_FYX3, device=vae.device).permute(3, 0, 1, 2)[None].to(vae.dtype)
+    return pixels_BCFYX / 127.5 - 1.0
 
 
 def _per_channel(values: list[float], like: Tensor) -> Tensor:
