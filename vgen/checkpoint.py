@@ -28,13 +28,15 @@ from torch import Tensor
 
 from vgen.clip import Clip
 from vgen.errors import InputError
-from vgen.files import os_errors, remove, replacing
+from vgen.files import check_regular, os_errors, remove, replacing
 from vgen.records import read_record
 from vgen.samplers import Attempt, Finding, RolloutState
 
 __all__ = ["BASE", "IMAGE", "Checkpoint", "attempt_row"]
 
 SUFFIX = ".run"
+MAX_PART_BYTES = 4 << 30  # latents of one chunk, or of all frames under way
+MAX_SEARCH_BYTES = 64 << 20
 RECORD, STATE, SEARCH = "record.json", "state.safetensors", "search.json"
 IMAGE, BASE = "image.png", "base.mkv"
 OURS = re.compile(
@@ -145,6 +147,8 @@ class Checkpoint:
             InputError: it is damaged.
         """
         path = self.path / SEARCH
+        if check_regular(path).st_size > MAX_SEARCH_BYTES:
+            raise InputError(f"'{path}' is damaged: no search keeps more than {MAX_SEARCH_BYTES >> 20} MiB")
         with os_errors("read", path):
             text = path.read_text(encoding="utf-8", errors="replace")
         self.in_use = True
@@ -183,10 +187,16 @@ class Checkpoint:
     def _read(self, name: str) -> dict[str, Tensor]:
         path = self.path / name
         try:
+            if check_regular(path).st_size > MAX_PART_BYTES:
+                raise InputError(f"'{path}' is damaged: no part of a run is larger than {MAX_PART_BYTES >> 20} MiB")
             with os_errors("read", path):
-                return load(path.read_bytes())
+                tensors = load(path.read_bytes())
         except SafetensorError as error:
             raise InputError(f"'{path}' is damaged: {error}") from error
+        wrong = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+        if wrong:
+            raise InputError(f"'{path}' is damaged: {wrong[0]} holds values that are not finite")
+        return tensors
 
 
 def _name(first: int) -> str:

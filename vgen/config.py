@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import ConfigError, InputError, nearest
+from vgen.yaml_text import load_yaml
 
 __all__ = [
     "GROUPS",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 CONFIG_LIMIT_BYTES = 1 << 20
+MAX_PROMPT = 20_000  # characters; models read 512 tokens, and a longer text would only cost time
 
 
 @dataclass(kw_only=True)
@@ -316,9 +318,7 @@ def attention_presets() -> dict[str, dict[str, Any]]:
 
 @cache  # they come with the package, and a run asks for them several times
 def _presets(group: str) -> dict[str, dict[str, Any]]:
-    return {
-        name: _flatten(_parse_yaml(text, f"{name}.yaml"), f"{group}.") for name, text in _preset_texts(group).items()
-    }
+    return {name: _flatten(load_yaml(text, f"{name}.yaml"), f"{group}.") for name, text in _preset_texts(group).items()}
 
 
 def _preset_texts(group: str) -> dict[str, str]:
@@ -338,7 +338,7 @@ def read_config(path: Path, group: str = "") -> dict[str, Any]:
     Raises:
         ConfigError: unreadable, too large, not a mapping of known keys, or with an interpolation in it.
     """
-    values = _flatten(_parse_yaml(_text_of(path, "config"), str(path)), f"{group}." if group else "")
+    values = _flatten(load_yaml(_text_of(path, "config"), str(path)) or {}, f"{group}." if group else "")
     for key, value in values.items():
         if isinstance(value, str) and "${" in value:
             raise ConfigError(f"config {path}: {key} holds an interpolation {value!r}; write the value itself")
@@ -351,7 +351,7 @@ def read_story(path: Path) -> list[Any]:
     Raises:
         ConfigError: unreadable, too large, or no list.
     """
-    rows = _parse_yaml(_text_of(path, "story"), str(path))
+    rows = load_yaml(_text_of(path, "story"), str(path))
     if not isinstance(rows, list):
         raise ConfigError(f"{path}: a story is a list of {{at: seconds, prompt: words}}, got {type(rows).__name__}")
     return rows
@@ -408,13 +408,15 @@ def merge(*layers: tuple[str, Mapping[str, Any]]) -> tuple[GenerateConfig, list[
 
 
 def require_prompt(prompt: str) -> None:
-    """Refuses a prompt that says nothing.
+    """Refuses a prompt that says nothing, or more than any model reads.
 
     Raises:
-        InputError: always with an example of one that does.
+        InputError: with an example of one that does, or the limit.
     """
     if not prompt.strip():
         raise InputError('the prompt is empty; say what should be seen, such as "a red ball rolls to the right"')
+    if len(prompt) > MAX_PROMPT:
+        raise InputError(f"the prompt has {len(prompt)} characters; at most {MAX_PROMPT} are read")
 
 
 def flat(config: GenerateConfig) -> dict[str, Any]:
@@ -481,7 +483,7 @@ def _typed(key: str, value: Any, where: str) -> Any:
             OmegaConf.update(schema, name, value, merge=False)
             value = OmegaConf.select(schema, name)
             value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, OverflowError) as error:
             names = " or ".join(t.__name__ for t in kinds)
             raise ConfigError(f"{where}: {key} takes {names}, got {value!r}") from error
     check = CHECKS.get(key)
@@ -498,22 +500,10 @@ def _types_of(key: str) -> tuple[type, ...]:
 
 
 def _parse_value(raw: str, word: str) -> Any:
-    parsed = _parse_yaml(f"value: {raw}", word)
+    parsed = load_yaml(f"value: {raw}", word)
     if set(parsed) != {"value"}:
         raise ConfigError(f"'{word}' holds more than one value; give each key a word of its own")
     return parsed["value"]
-
-
-def _parse_yaml(text: str, where: str) -> Any:
-    """YAML through OmegaConf's loader, without resolving anything."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (YAMLError, OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
 
 
 def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:

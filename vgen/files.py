@@ -7,13 +7,14 @@ killed run leaves at most such a partial file behind.
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vgen.errors import InputError
 
-__all__ = ["check_file", "check_parent", "os_errors", "partial_path", "publish", "remove", "replacing"]
+__all__ = ["check_file", "check_parent", "check_regular", "os_errors", "partial_path", "publish", "remove", "replacing"]
 
 
 def check_parent(path: Path) -> None:
@@ -36,6 +37,21 @@ def check_file(path: Path) -> None:
     check_parent(path)
     if path.is_dir():
         raise InputError(f"cannot write '{path}': a folder of that name exists")
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Refuses to read what is no plain file: a pipe has no end, a device no size, a folder no bytes.
+
+    Raises:
+        InputError: it is missing, no file, or has a name that no file can have.
+    """
+    if "\0" in str(path):
+        raise InputError(f"cannot read '{path}': that is no name for a file")
+    with os_errors("read", path):
+        found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"cannot read '{path}': it is no plain file")
+    return found
 
 
 def partial_path(path: Path) -> Path:

@@ -4,8 +4,14 @@ Nothing is changed in silence: what was done to a picture is said in its `notes`
 """
 
 import math
+import os
+import struct
 import sys
+import tempfile
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -18,15 +24,42 @@ from vgen.frames import Frames, to_uint8
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FITS", "MAX_FILE_MIB", "MAX_IMAGE_PX", "ImageSource", "LoadedImage", "fit_image", "load_image", "size_for"]
+__all__ = [
+    "DAMAGED",
+    "FITS",
+    "MAX_FILE_MIB",
+    "MAX_IMAGE_PX",
+    "ImageSource",
+    "LoadedImage",
+    "fit_image",
+    "load_image",
+    "size_for",
+]
 
 MAX_FILE_MIB = 64
 MAX_IMAGE_PX = 32_000_000
+MAX_TEXT_MIB = 4  # of a PPM whose numbers are written as text, which Pillow reads a megabyte a second
 
 # no vector or document formats, whose readers run other programs
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
+# how Pillow's readers meet damaged files
+DAMAGED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
 FITS = ("crop", "pad", "stretch")
+_STDERR = threading.Lock()  # one at a time puts it aside
 ImageSource: TypeAlias = "str | Path | Image.Image | Frames | Tensor"
 
 
@@ -128,15 +161,18 @@ def _from_file(source: str | Path) -> LoadedImage:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 _check_px(image, name)
-                loaded = _upright_rgb(image)
-        return loaded._replace(notes=(*loaded.notes, *(" ".join(str(remark.message).split()) for remark in remarks)))
+                _check_text(image, name, size_mib)
+                with _heard_from_libtiff(image.format) as said:
+                    loaded = _upright_rgb(image)
+        told = (*(" ".join(str(remark.message).split()) for remark in remarks), *said)
+        return loaded._replace(notes=(*loaded.notes, *told))
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not a picture that can be read; possible: {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(f"{name} has more than {MAX_IMAGE_PX // 1_000_000} million pixels") from error
     except OSError as error:
         raise InputError(f"cannot read {name}: {error.strerror or error}") from error
-    except (EOFError, IndexError, SyntaxError, TypeError, ValueError) as error:  # how PIL's readers meet damaged files
+    except DAMAGED as error:
         raise InputError(f"cannot read {name}: it is damaged ({error})") from error
 
 
@@ -170,11 +206,36 @@ def _check_px(image: Image.Image, name: str) -> None:
         raise InputError(f"{name} is {size}; at most {MAX_IMAGE_PX // 1_000_000} million pixels are read")
 
 
+def _check_text(image: Image.Image, name: str, size_mib: float) -> None:
+    tiles = getattr(image, "tile", None)
+    if tiles and tiles[0][0] == "ppm_plain" and size_mib > MAX_TEXT_MIB:
+        raise InputError(f"{name} has {size_mib:.0f} MiB of numbers as text; at most {MAX_TEXT_MIB}; save it in binary")
+
+
+@contextmanager
+def _heard_from_libtiff(kind: str | None) -> Iterator[list[str]]:
+    """What libtiff writes to the process's stderr while it decodes; nothing for other formats, whose readers do not."""
+    said: list[str] = []
+    if kind != "TIFF":
+        yield said
+        return
+    with _STDERR, tempfile.TemporaryFile() as heard:
+        kept = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            heard.seek(0)
+            lines = heard.read(1 << 16).decode("utf-8", errors="replace").splitlines()
+            said.extend(dict.fromkeys(f"{line:.200}" for line in lines[:4]))
+
+
 def _upright_rgb(image: Image.Image) -> LoadedImage:
     notes = []
-    pictures = int(getattr(image, "n_frames", 1))
-    if pictures > 1:
-        notes.append(f"took the first of {pictures} pictures")
+    if getattr(image, "is_animated", False):  # to count them would be to read all of the file
+        notes.append("took the first of several pictures")
     upright = ImageOps.exif_transpose(image)
     if upright.size != image.size or image.getexif().get(0x0112, 1) != 1:
         notes.append("turned upright as its EXIF data say")

@@ -230,6 +230,7 @@ def resolve(
     if request.negative_prompt and max(guidance, guidance_2 or 0) <= 1:
         raise ConfigError(f"a negative prompt works through guidance; guidance_scale={guidance:g} is not above 1")
     if request.negative_prompt:
+        require_prompt(request.negative_prompt)
         notes += _read_by(model, "negative prompt", request.negative_prompt)
     attention, attention_notes = resolve_attention(
         config.attention, sampling.table.per_step, model.dit.config.num_layers
@@ -344,7 +345,7 @@ def _read_by(model: LoadedModel, which: str, prompt: str) -> list[str]:
         words, unknown = prompts.unknown_words(prompt)
         if len(unknown) == len(words):
             raise InputError(
-                f"model '{model.id}' knows no word of the {which} {prompt!r}; it knows: "
+                f"model '{model.id}' knows no word of the {which} {prompt!r:.200}; it knows: "
                 f"{', '.join(prompts.vocabulary())}. For any other prompt use --model with a folder of an open-domain "
                 "model, such as Wan2.1"
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import InputError
-from vgen.files import check_file, os_errors, replacing
+from vgen.files import check_file, check_regular, os_errors, replacing
 from vgen.video.ffmpeg import VIDEO_KINDS, read_comment
 
 __all__ = [
@@ -78,6 +78,7 @@ def read_record(path: Path | str) -> Record:
     """
     path = Path(path)
     if path.suffix.lower() in VIDEO_KINDS:
+        check_regular(path)
         comment = read_comment(path, limit_bytes=MAX_RECORD_BYTES)
         if comment:
             record = _parse(comment, path)
@@ -85,6 +86,7 @@ def read_record(path: Path | str) -> Record:
                 raise InputError(f"'{path}' carries no record: {record[_OMITTED]}")
             return record
     path = record_path(path)
+    check_regular(path)
     with os_errors("read", path), path.open("rb") as file:
         data = file.read(MAX_RECORD_BYTES + 1)
     if len(data) > MAX_RECORD_BYTES:

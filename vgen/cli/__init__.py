@@ -5,6 +5,8 @@ Data goes to stdout, hints and progress to stderr. Exit codes: 0 done, 1 a check
 a line in `app`.
 """
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -21,6 +23,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not where nohup has it ignored
             signal.signal(number, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # the path of a clip may be no text, and goes out as it came
     code = _run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -51,8 +55,8 @@ def _run(arguments: list[str]) -> int:
         return _fail(str(error), 1)
     except VgenError as error:
         return _fail(str(error), 2)
-    except OSError as error:  # stdout, if anything: files of the user's come as VgenError
-        return _fail(f"the system refused: {error.strerror or error}", 1)
+    except OSError as error:  # stdout, if anything: files of the user's come as VgenError, but for names of any length
+        return _fail(f"the system refused: {error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
     except SystemExit as error:  # a signal, or nobody reads stdout any more, which typer ends this way
         return _fail("stopped", error.code if isinstance(error.code, int) else 1)
     except (KeyboardInterrupt, typer.Abort):
@@ -63,5 +67,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"vgen: {' '.join(message.split())}", file=sys.stderr)
+    from vgen.cli.plain import plain
+
+    print(f"vgen: {plain(' '.join(message.split()))}", file=sys.stderr)
     return code

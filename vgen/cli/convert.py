@@ -43,7 +43,7 @@ def convert(
     quiet()
     import torch
 
-    from vgen.cli.progress import say
+    from vgen.cli.progress import say, show
     from vgen.convert.folder import check_free, plan_conversion, write_conversion
 
     check_free(output)
@@ -53,8 +53,8 @@ def convert(
         say(note)
     if dry_run:
         say(f"would write {conversion.mib:,.0f} MiB of weights to {output}; nothing is written")
-        typer.echo(conversion.card_text(), nl=False)
+        show(conversion.card_text().rstrip("\n"))
         return
     for note in write_conversion(conversion, output):
         say(note)
-    typer.echo(str(output))
+    show(str(output))

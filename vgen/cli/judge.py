@@ -11,6 +11,7 @@ import typer
 from vgen.cli.formats import Format
 from vgen.cli.groups import DefaultGroup
 from vgen.cli.judge_calibrate import calibrate
+from vgen.cli.progress import say, show
 
 if TYPE_CHECKING:
     from vgen.judge.verdict import Report
@@ -67,7 +68,6 @@ def clips(
 ) -> None:
     """Judge clips."""
     from vgen.cli.judge_ask import asker_of
-    from vgen.cli.progress import say
     from vgen.judge.judging import examine, select_rules
     from vgen.judge.report.folder import report_folder
     from vgen.video.read import probe
@@ -144,6 +144,6 @@ def _print(reports: "list[Report]", output_format: Format) -> None:
         for one in reports:
             typer.echo(json.dumps(as_dict(one), allow_nan=False))
     elif len(reports) == 1:
-        typer.echo(summary(reports[0]))
+        show(summary(reports[0]))
     else:
-        typer.echo(table(reports))
+        show(table(reports))

@@ -9,6 +9,7 @@ import typer
 
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
+from vgen.cli.progress import say, show
 
 if TYPE_CHECKING:
     from vgen.models.card import ModelCard
@@ -46,11 +47,10 @@ def models(
         "mib": round(size_bytes / MIB, 1),
         **asdict(card),
     }
-    typer.echo(json.dumps(row) if output_format is Format.JSON else _human(row))
+    show(json.dumps(row) if output_format is Format.JSON else _human(row))
 
 
 def _list(output_format: Format) -> None:
-    from vgen.cli.progress import say
     from vgen.models.hub import list_cached
     from vgen.models.load import EMBEDDED, embedded_folder
 
@@ -62,7 +62,7 @@ def _list(output_format: Format) -> None:
         typer.echo(json.dumps(rows))
     else:
         for row in rows:
-            typer.echo(_line(row))
+            show(_line(row))
         say(
             f"fits: weights of text encoder, transformer and VAE against free memory, on {_basis()}; frames come on top"
         )

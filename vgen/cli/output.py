@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from PIL import Image
 
 from vgen.checkpoint import Checkpoint
 from vgen.cli.formats import Format
 from vgen.cli.preview import write_preview
-from vgen.cli.progress import say, watched
+from vgen.cli.progress import say, show, watched
 from vgen.clip import Clip, default_output
 from vgen.config import OutputConfig
 from vgen.files import check_file, remove, replacing
@@ -117,7 +116,7 @@ def tell(record: dict[str, Any], path: Path, output_format: Format) -> None:
         say(_best_line(record["search"]))
     for warning in (record["drift"] or {}).get("warnings") or []:
         say(f"warning: {warning}")
-    typer.echo(json.dumps(record) if output_format is Format.JSON else str(path))
+    show(json.dumps(record) if output_format is Format.JSON else str(path))
 
 
 def _tell_attempt(event: Event) -> None:

@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
-__all__ = ["Progressed", "say", "watched"]
+from vgen.cli.plain import plain
+
+__all__ = ["Progressed", "say", "show", "watched"]
 
 LINE_EVERY_S = 5.0
 
@@ -28,7 +30,16 @@ _Event = TypeVar("_Event", bound=Progressed)
 
 def say(line: str) -> None:
     """One line for the user, on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    print(plain(line), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Data on stdout: on a terminal nothing of it is obeyed, elsewhere it goes out as it is."""
+    import typer
+
+    if sys.stdout.isatty():
+        text = "\n".join(plain(line, longest=None) for line in text.split("\n"))
+    typer.echo(text)
 
 
 def watched(events: Iterable[_Event]) -> Iterator[_Event]:

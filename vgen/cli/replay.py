@@ -33,7 +33,7 @@ def replay(
 
     quiet()
     from vgen.cli.output import check_files, claimed, write_run
-    from vgen.cli.progress import say
+    from vgen.cli.progress import say, show
     from vgen.models.load import EMBEDDED
     from vgen.pipeline import VideoPipeline, clip_of
     from vgen.records import read_record
@@ -63,7 +63,7 @@ def replay(
         check_files(output, run.job, OutputConfig())
     with claimed(output, run.job) as path:
         new = write_run(run, path, OutputConfig())
-    typer.echo(str(path))
+    show(str(path))
     if verify:
         passed, verdict = _verdict(past, new, record, path)
         say(verdict)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vgen.cli.formats import Format
+from vgen.cli.progress import say
 from vgen.config import sampler_presets, sampler_titles
 from vgen.errors import InputError, nearest
 
@@ -43,4 +44,4 @@ def samplers(
         if name is not None:
             typer.echo("\n".join(f"    sampler.{key}={value}" for key, value in row["options"].items()))
     if not all(row["able"] for row in rows.values()):
-        typer.echo(f"* model '{card.name}' was not trained for it; --force-sampler runs it all the same", err=True)
+        say(f"* model '{card.name}' was not trained for it; --force-sampler runs it all the same")

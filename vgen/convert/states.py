@@ -28,6 +28,7 @@ State = dict[str, Tensor]
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth")
 PARTS = ("generator_ema", "generator", "model", "state_dict")  # the first that is there is taken
 SPLIT = frozenset({"generator_ema", "generator"})  # of a flat file: parts as prefixes
+PICKLE_LIMIT_BYTES = 8 << 20  # without the tensors, which lie beside it
 DEPTH = 4  # of nesting that is looked through
 WRAPPERS = frozenset({"_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod"})  # wherever they stand
 PREFIXES = frozenset({"model", "module", "diffusion_model"})  # in front
@@ -40,7 +41,10 @@ DAMAGED = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
+    NotImplementedError,
     OSError,
+    OverflowError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -133,6 +137,8 @@ def _read_safetensors(path: Path) -> State:
 def _read_pickled(path: Path) -> Any:
     try:
         mapped = zipfile.is_zipfile(path)  # the format of torch 1.6 and later, which can stay on disk
+        if mapped:
+            _check_stored(path)
         return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:
         unsafe = UNSAFE_GLOBAL.search(str(error))
@@ -145,6 +151,19 @@ def _read_pickled(path: Path) -> Any:
     except DAMAGED as error:
         said = " ".join(str(error).split())
         raise ModelError(f"{path}: cannot be read: {type(error).__name__}: {said:.200}") from error
+
+
+def _check_stored(path: Path) -> None:
+    """Refuses compressed parts, which could unpack to any size, and a pickle that is more than names and shapes."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise ModelError(f"{path}: refused, {entry.filename!r:.80} in it is compressed, as PyTorch writes none")
+        if entry.filename.endswith(".pkl") and entry.file_size > PICKLE_LIMIT_BYTES:
+            raise ModelError(
+                f"{path}: refused, its pickle has {entry.file_size} bytes; at most {PICKLE_LIMIT_BYTES} are read"
+            )
 
 
 def _collect(content: dict[Any, Any], name: str, states: States, depth: int) -> None:

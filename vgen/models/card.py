@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vgen.config import SOLVERS, OneOf, Range, sampler_presets, sigmas_problem
-from vgen.errors import ModelError
+from vgen.errors import ConfigError, ModelError
+from vgen.yaml_text import load_yaml
 
 __all__ = ["CARD_FILE", "TRAININGS", "ModelCard", "card_for"]
 
@@ -137,14 +138,11 @@ def _text(path: Path) -> str:
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
-    """Scalars and lists of scalars by name. Interpolation is refused: a stranger's file must not read the environment.
-
-    Plain YAML and not OmegaConf's loader, which copies what an alias repeats: a small file could fill the memory.
-    """
+    """Scalars and lists of scalars by name. Interpolation is refused: OmegaConf, which checks types, would do it."""
     try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ModelError(f"{where}: not a model card: not YAML: {' '.join(str(error).split())}") from error
+        content = load_yaml(text, where)
+    except ConfigError as error:
+        raise ModelError(f"{error}; this is not a model card") from error
     if not isinstance(content, dict):
         raise ModelError(f"{where}: not a model card: a mapping is needed, got {type(content).__name__}")
     for key, value in content.items():
@@ -170,7 +168,8 @@ def _card(content: dict[str, Any], where: str) -> ModelCard:
         _refuse(where, "samplers", sampler, samplers.problem(sampler))
     _refuse(where, "samplers", [], None if card.samplers else "at least one is needed")
     _check_sampling(card, where)
-    _refuse(where, "name", card.name, None if card.name.strip() else "a name is needed")
+    named = card.name.strip() and card.name.isprintable()
+    _refuse(where, "name", card.name, None if named else "a name that can be printed is needed")
     if card.causal_block > card.trained_window:
         _refuse(where, "causal_block", card.causal_block, f"possible: up to trained_window, {card.trained_window}")
     return card

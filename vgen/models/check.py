@@ -87,8 +87,8 @@ INERT = frozenset(
         "trained_betas",
     }
 )
-# would change what is computed, or by whose code
-REFUSED = ("auto_map", "quantization_config")
+# would change what is computed, by whose code, or from which files
+REFUSED = ("auto_map", "fast_tokenizer_files", "quantization_config")
 REFUSED_ENDING = "_implementation"
 
 ENCODER_SIZES = (

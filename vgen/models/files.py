@@ -17,9 +17,10 @@ from torch import nn
 
 from vgen.errors import ModelError
 
-__all__ = ["check_tensors", "read_json", "sha256_of", "tensor_shapes", "weight_bytes", "weight_files"]
+__all__ = ["check_links", "check_tensors", "read_json", "sha256_of", "tensor_shapes", "weight_bytes", "weight_files"]
 
 CONFIG_LIMIT_BYTES = 4 << 20
+HEADER_LIMIT_BYTES = 8 << 20  # of a safetensors file: some 50,000 tensors, where a model has a thousand
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 FLOATS = ("F64", "F32", "F16", "BF16")
 Shape = tuple[int, ...]
@@ -42,6 +43,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: a config is a mapping, got {type(content).__name__}")
     return content
+
+
+def check_links(folder: Path) -> None:
+    """Refuses links that lead out of a model folder: whoever packed it would choose what of the user's files is read.
+
+    A snapshot of a download cache links to the blobs beside it, and may.
+
+    Raises:
+        ModelError: names the first that leads elsewhere, or nowhere.
+    """
+    root = folder.resolve()
+    able = [root, (root.parent.parent / "blobs").resolve()] if root.parent.name == "snapshots" else [root]
+    for path in sorted(folder.rglob("*")):
+        if not path.is_symlink():
+            continue
+        try:
+            target = path.resolve(strict=True)
+        except (OSError, RuntimeError) as error:
+            raise ModelError(f"{path}: a link that leads nowhere; put the file there") from error
+        if not any(target.is_relative_to(place) for place in able):
+            raise ModelError(f"{path}: a link out of the model folder, to {target}; put a copy or a hard link there")
 
 
 def weight_files(folder: Path, single: str) -> list[Path]:
@@ -87,6 +109,7 @@ def tensor_shapes(paths: Iterable[Path]) -> dict[str, Shape]:
     """
     shapes: dict[str, Shape] = {}
     for path in paths:
+        _check_header(path)
         try:
             with safe_open(path, framework="pt") as opened:
                 slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
@@ -100,6 +123,19 @@ def tensor_shapes(paths: Iterable[Path]) -> dict[str, Shape]:
                 raise ModelError(f"{path}: tensor {name} stands in another shard too")
             shapes[name] = shape
     return shapes
+
+
+def _check_header(path: Path) -> None:
+    """Bounds the header of a safetensors file, whose length is its first eight bytes, before anything parses it."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if length > HEADER_LIMIT_BYTES:
+        raise ModelError(
+            f"{path}: damaged, no safetensors file: a header of {length} bytes; at most {HEADER_LIMIT_BYTES} are read"
+        )
 
 
 def check_tensors(skeleton: nn.Module, found: dict[str, Shape], where: Path) -> None:

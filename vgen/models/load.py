@@ -26,8 +26,17 @@ from vgen.errors import ModelError, ResourceError, nearest
 from vgen.models.card import CARD_FILE, ModelCard, card_for
 from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, check_index, encoder_config
 from vgen.models.dit import VideoDiT
-from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
+from vgen.models.files import (
+    check_links,
+    check_tensors,
+    read_json,
+    sha256_of,
+    tensor_shapes,
+    weight_bytes,
+    weight_files,
+)
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
+from vgen.models.settings import defaults
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
 
@@ -170,7 +179,8 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
     tokenizer = _load_tokenizer(checked)
     encoder = _load_weights(checked, "text_encoder", dtypes["text_encoder"]).to(device).eval()
     with _Naming(checked.folder / "scheduler"):
-        scheduler = checked.classes["scheduler"].from_pretrained(checked.folder / "scheduler", local_files_only=True)
+        cls, config = checked.classes["scheduler"], checked.configs["scheduler"]
+        scheduler = cls.from_config({key: config[key] for key in defaults(cls) if key in config})
     experts = [part for part in ("transformer", "transformer_2") if part in checked.weights]
     dits = [_load_weights(checked, part, dtype).to(device).eval() for part in experts]
     return LoadedModel(
@@ -263,6 +273,7 @@ def find_folder(model: str) -> Path:
 
 def _checked(folder: Path) -> _Checked:
     """The folder after checking its configs, and that its weights are complete."""
+    check_links(folder)
     index = read_json(folder / INDEX_FILE)
     classes = check_index(index, folder)
     configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in classes}

@@ -4,6 +4,7 @@ Wan attends to padding, so the text length is part of the model: states beyond t
 """
 
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -11,7 +12,27 @@ from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
+from vgen.errors import ModelError
+
 __all__ = ["PromptEncoder"]
+
+
+class _Tokenizing:
+    """Turns a panic of the Rust library, such as a pattern that backtracks for ever, into a `ModelError`.
+
+    Its class is no child of `Exception` and cannot be imported, so that only its name tells it.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and kind.__name__ == "PanicException":
+            raise ModelError(
+                f"the model's tokenizer failed on the prompt: {' '.join(str(error).split()):.200}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +64,8 @@ class PromptEncoder:
     def unknown_words(self, prompt: str) -> tuple[list[str], list[str]]:
         """The prompt's words, and those among them that the vocabulary lacks."""
         cleaned = prompt_clean(prompt)
-        tokens = self.tokenizer(cleaned, add_special_tokens=False, return_offsets_mapping=True)
+        with _Tokenizing():
+            tokens = self.tokenizer(cleaned, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         words = [cleaned[a:b] for a, b in tokens["offset_mapping"]]
         unk = self.tokenizer.unk_token_id
         return words, [word for word, token in zip(words, tokens["input_ids"], strict=True) if token == unk]
@@ -53,4 +75,6 @@ class PromptEncoder:
         return sorted(set(self.tokenizer.get_vocab()) - set(self.tokenizer.all_special_tokens))
 
     def _tokenize(self, prompt: str, **options: Any) -> Any:
-        return self.tokenizer(prompt_clean(prompt), add_special_tokens=True, return_attention_mask=True, **options)
+        words = prompt_clean(prompt)
+        with _Tokenizing():
+            return self.tokenizer(words, add_special_tokens=True, return_attention_mask=True, verbose=False, **options)

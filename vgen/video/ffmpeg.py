@@ -4,7 +4,9 @@ Files are opened by a demuxer chosen from their suffix and with the `file` proto
 clothes of a video cannot make ffmpeg open anything else.
 """
 
+import io
 import re
+import select
 import signal
 import subprocess
 import tempfile
@@ -13,11 +15,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from vgen.errors import InputError, ResourceError
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 __all__ = ["VIDEO_KINDS", "Ffmpeg", "StreamInfo", "input_arguments", "probe_stream", "read_comment"]
+
+SILENT_S = 60.0  # a decoder that has handed over nothing for so long will hand over nothing
+MAX_BLOCK = 1 << 29  # bytes that a decoder may ask for at once
 
 # suffix -> demuxer
 VIDEO_KINDS = {
@@ -57,6 +65,8 @@ class Ffmpeg:
         arguments: all but the program's name.
         task: what is being done, for the error message: `write 'clip.mp4'`.
         feed: open a pipe to its standard input.
+
+    A run whose `output` is read may keep silent for SILENT_S and no longer.
     """
 
     def __init__(self, arguments: Sequence[str], *, task: str, feed: bool = False) -> None:
@@ -68,7 +78,10 @@ class Ffmpeg:
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if feed else subprocess.PIPE,
             stderr=self._messages,
+            bufsize=-1 if feed else 0,
         )
+        pipe = self._process.stdout
+        self._output = None if pipe is None else io.BufferedReader(_Patient(pipe, task), 1 << 16)
 
     def __enter__(self) -> Self:
         return self
@@ -79,9 +92,9 @@ class Ffmpeg:
         self.close()
 
     @property
-    def output(self) -> IO[bytes]:
-        assert self._process.stdout is not None, "this run was opened for feeding"
-        return self._process.stdout
+    def output(self) -> "io.BufferedReader[_Patient]":
+        assert self._output is not None, "this run was opened for feeding"
+        return self._output
 
     def feed(self, data: bytes | memoryview) -> None:
         """Hands bytes to the program.
@@ -129,10 +142,32 @@ class Ffmpeg:
         return InputError(f"cannot {self._task}: {reason}")
 
 
+class _Patient(io.RawIOBase):
+    """A pipe that is waited for, but not for ever."""
+
+    def __init__(self, pipe: IO[bytes], task: str) -> None:
+        super().__init__()
+        self._pipe, self._task = pipe, task
+        self._ready = select.poll()
+        self._ready.register(pipe, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "Buffer") -> int:
+        if not self._ready.poll(1000 * SILENT_S):
+            raise InputError(f"cannot {self._task}: the decoder has handed over nothing for {SILENT_S:g} s")
+        with memoryview(buffer) as view:
+            data = self._pipe.read(len(view))
+            view[: len(data)] = data
+        return len(data)
+
+
 def input_arguments(path: Path, demuxer: str, *, max_px: int | None = None) -> list[str]:
     """Arguments that open one local file and nothing else, optionally refusing pictures above `max_px` pixels."""
     bound = [] if max_px is None else ["-max_pixels", str(max_px)]
-    return ["-protocol_whitelist", "file,pipe", *bound, "-f", demuxer, "-i", f"file:{path}"]
+    one_file = ["-protocol_whitelist", "file,pipe", "-f", demuxer, "-i", f"file:{path}"]
+    return ["-max_alloc", str(MAX_BLOCK), *bound, *one_file]
 
 
 def probe_stream(path: Path, demuxer: str, *, max_frames: int) -> StreamInfo:

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from vgen.errors import InputError, nearest
-from vgen.files import os_errors
+from vgen.files import check_regular, os_errors
 from vgen.frames import Frames
-from vgen.images import load_image
+from vgen.images import DAMAGED, load_image
 from vgen.video.ffmpeg import VIDEO_KINDS, Ffmpeg, StreamInfo, input_arguments, probe_stream
 
 __all__ = ["Limits", "iter_frames", "probe", "read_video"]
@@ -58,8 +58,7 @@ def probe(path: Path | str, *, fps: float | None = None, limits: Limits | None =
         demuxer = _demuxer(path)
         if fps is not None:
             raise InputError(f"'{path}' has a frame rate of its own; fps is for a folder of PNG frames")
-        with os_errors("read", path):
-            _check(path, "MiB", path.stat().st_size / 2**20, limits.file_mib, "file_mib")
+        _check(path, "MiB", check_regular(path).st_size / 2**20, limits.file_mib, "file_mib")
         info = probe_stream(path, demuxer, max_frames=limits.frames)
     _check(path, "pixels per frame", info.height * info.width, limits.frame_px, "frame_px")
     _check(path, "seconds", info.duration_s, limits.duration_s, "duration_s")
@@ -133,13 +132,14 @@ def _decode(path: Path, limits: Limits) -> Iterator[Frames]:
 
 def _probe_folder(path: Path, fps: float | None, limits: Limits) -> StreamInfo:
     pictures = _pictures(path, limits)
+    size_mib = sum(check_regular(picture).st_size for picture in pictures) / 2**20
+    _check(path, "MiB", size_mib, limits.file_mib, "file_mib")
     with os_errors("read", path):
-        _check(path, "MiB", sum(picture.stat().st_size for picture in pictures) / 2**20, limits.file_mib, "file_mib")
         try:
             with Image.open(pictures[0], formats=["PNG"]) as first:
                 width, height = first.size
                 stored = first.info.get("fps")
-        except (ValueError, SyntaxError) as error:
+        except (Image.DecompressionBombError, *DAMAGED) as error:
             raise InputError(f"cannot read '{pictures[0]}': {error}") from error
     if fps is None and isinstance(stored, str) and re.fullmatch(r"\d{1,4}(\.\d{1,12})?", stored):
         fps = float(stored)
