@@ -340,8 +340,8 @@ class Disk:
 
 def test_a_base_of_symbolic_links_is_followed(trained: WanTransformer3DModel, base: Path, tmp_path: Path) -> None:
     """As a download cache keeps them: every file a link to a blob that is named by its digest."""
-    linked, blobs = tmp_path / "linked", tmp_path / "blobs"
-    blobs.mkdir()
+    linked, blobs = tmp_path / "repo/snapshots" / ("0" * 40), tmp_path / "repo/blobs"
+    blobs.mkdir(parents=True)
     for number, path in enumerate(path for path in base.rglob("*") if path.is_file()):
         place = linked / path.relative_to(base)
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ the parts of a checkpoint, and the prefixes that wrappers leave in names.
 
 import re
 import struct
+import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,9 @@ def _read_pickled(path: Path) -> Any:
         mapped = zipfile.is_zipfile(path)  # the format of torch 1.6 and later, which can stay on disk
         if mapped:
             _check_stored(path)
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of torch, to its developers, on other protocols of pickle
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except UnpicklingError as error:
         unsafe = UNSAFE_GLOBAL.search(str(error))
         if unsafe is None:
