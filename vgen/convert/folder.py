@@ -16,11 +16,11 @@ import torch
 import yaml
 from diffusers import WanTransformer3DModel
 
-from vgen.convert.fit import check_fit, listed
+from vgen.convert.fit import check_fit
 from vgen.convert.methods import METHODS
 from vgen.convert.names import diffusers_name
 from vgen.convert.states import State, choose_state, read_states
-from vgen.errors import ConfigError, InputError, ModelError, ResourceError, nearest
+from vgen.errors import ConfigError, InputError, ModelError, ResourceError, listed, nearest
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.models.card import CARD_FILE, ModelCard
 from vgen.models.files import read_json
