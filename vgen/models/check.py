@@ -22,6 +22,7 @@ from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.card import ModelCard
 from vgen.models.dit import VideoDiT
+from vgen.models.files import REFUSED_ENDING
 from vgen.models.layout import check_alike, check_card_images, check_channels, check_image_states
 from vgen.models.settings import Config, complete, count, defaults, is_list, number, unsupported
 
@@ -89,7 +90,6 @@ INERT = frozenset(
 )
 # would change what is computed, by whose code, or from which files
 REFUSED = ("auto_map", "fast_tokenizer_files", "quantization_config")
-REFUSED_ENDING = "_implementation"
 
 ENCODER_SIZES = (
     "vocab_size",

@@ -17,10 +17,23 @@ from torch import nn
 
 from vgen.errors import ModelError
 
-__all__ = ["check_links", "check_tensors", "read_json", "sha256_of", "tensor_shapes", "weight_bytes", "weight_files"]
+__all__ = [
+    "ADAPTER_FILE",
+    "REFUSED_ENDING",
+    "check_links",
+    "check_own",
+    "check_tensors",
+    "read_json",
+    "sha256_of",
+    "tensor_shapes",
+    "weight_bytes",
+    "weight_files",
+]
 
 CONFIG_LIMIT_BYTES = 4 << 20
 HEADER_LIMIT_BYTES = 8 << 20  # of a safetensors file: some 50,000 tensors, where a model has a thousand
+ADAPTER_FILE = "adapter_config.json"  # transformers would load what it names on top, from wherever that is
+REFUSED_ENDING = "_implementation"  # of keys that name kernels
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 FLOATS = ("F64", "F32", "F16", "BF16")
 Shape = tuple[int, ...]
@@ -64,6 +77,25 @@ def check_links(folder: Path) -> None:
             raise ModelError(f"{path}: a link that leads nowhere; put the file there") from error
         if not any(target.is_relative_to(place) for place in able):
             raise ModelError(f"{path}: a link out of the model folder, to {target}; put a copy or a hard link there")
+
+
+def check_own(folder: Path, config: dict[str, Any]) -> None:
+    """Refuses a folder of transformers' that would bring in what is not in it: an adapter, or a kernel of the hub.
+
+    Args:
+        folder: of one model.
+        config: its config.json.
+
+    Raises:
+        ModelError: names the file or key.
+    """
+    if (folder / ADAPTER_FILE).exists():
+        raise ModelError(f"{folder}: {ADAPTER_FILE} in a component is not supported; remove it")
+    for key, value in config.items():
+        if key.endswith(REFUSED_ENDING) and isinstance(value, str) and "/" in value:
+            raise ModelError(f"{folder}: the config sets {key} to {value!r:.80}, code of others; remove the key")
+        if isinstance(value, dict):
+            check_own(folder, value)
 
 
 def weight_files(folder: Path, single: str) -> list[Path]:

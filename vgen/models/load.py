@@ -27,6 +27,7 @@ from vgen.models.card import CARD_FILE, ModelCard, card_for
 from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, check_index, encoder_config
 from vgen.models.dit import VideoDiT
 from vgen.models.files import (
+    ADAPTER_FILE,
     check_links,
     check_tensors,
     read_json,
@@ -55,7 +56,6 @@ WEIGHTS = {
     "transformer_2": "diffusion_pytorch_model.safetensors",
     "image_encoder": "model.safetensors",
 }
-ADAPTER_FILE = "adapter_config.json"  # transformers would load what it names on top, from wherever that is
 TRANSFORMERS: dict[Any, Callable[[dict[str, Any]], Any]] = {
     UMT5EncoderModel: encoder_config,
     CLIPVisionModel: vision_config,

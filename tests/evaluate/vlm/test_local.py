@@ -145,6 +145,12 @@ def broken(folder: Path, tmp_path: Path, fault: str) -> Path:
         save_file(kept, weights, metadata={"format": "pt"})
     elif fault == "no template":
         (other / "chat_template.jinja").unlink()
+    elif fault == "adapter":
+        (other / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/model"}')
+    elif fault == "kernel":
+        config = json.loads((other / "config.json").read_text())
+        config["text_config"] = config.get("text_config", {}) | {"_attn_implementation": "evil/kernel"}
+        (other / "config.json").write_text(json.dumps(config))
     else:
         config = {"model_type": "nobody", "auto_map": {"AutoModelForImageTextToText": "code.Model"}}
         (other / "config.json").write_text(json.dumps(config if fault == "own code" else {"model_type": "llama"}))
@@ -159,6 +165,8 @@ def broken(folder: Path, tmp_path: Path, fault: str) -> Path:
         ("damaged", "no image-text-to-text model"),
         ("incomplete", r"weights lack .*layers\.1"),
         ("no template", "no chat template"),
+        ("adapter", r"adapter_config\.json in a component"),
+        ("kernel", "sets _attn_implementation to 'evil/kernel', code of others"),
         ("own code", "no image-text-to-text model"),
         ("text alone", "no image-text-to-text model"),
     ],

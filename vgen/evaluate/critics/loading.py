@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from vgen.errors import ModelError
 from vgen.frames import Frames
-from vgen.models.files import read_json, tensor_shapes, weight_files
+from vgen.models.files import check_links, check_own, read_json, tensor_shapes, weight_files
 
 __all__ = ["Folder", "Sight", "load_weights", "open_folder", "read_sight", "stride_for"]
 
@@ -77,7 +77,9 @@ def open_folder(folder: Path | str, kinds: tuple[str, ...]) -> Folder:
     path = Path(folder)
     if not path.is_dir():
         raise ModelError(f"no folder '{path}'; a critic needs a model of transformers on this disk: {', '.join(kinds)}")
+    check_links(path)
     config = read_json(path / "config.json")
+    check_own(path, config)
     kind = config.get("model_type")
     if kind not in kinds:
         raise ModelError(f"{path}: holds a model of type {kind!r:.60}; possible: {', '.join(kinds)}")

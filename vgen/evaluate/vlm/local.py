@@ -118,11 +118,12 @@ def open_local(folder: Path, *, max_new_tokens: int = MAX_NEW_TOKENS) -> LocalCh
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from vgen.models.files import read_json, weight_files
+    from vgen.models.files import check_links, check_own, read_json, weight_files
 
     if not folder.is_dir():
         raise ModelError(f"no model folder at '{folder}'")
-    read_json(folder / "config.json")
+    check_links(folder)
+    check_own(folder, read_json(folder / "config.json"))
     weight_files(folder, "model.safetensors")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
