@@ -147,6 +147,7 @@ class _Patient(io.RawIOBase):
 
     def __init__(self, pipe: IO[bytes], task: str) -> None:
         super().__init__()
+        assert isinstance(pipe, io.FileIO), "a pipe that keeps bytes back would be waited for in vain"
         self._pipe, self._task = pipe, task
         self._ready = select.poll()
         self._ready.register(pipe, select.POLLIN)
@@ -157,10 +158,7 @@ class _Patient(io.RawIOBase):
     def readinto(self, buffer: "Buffer") -> int:
         if not self._ready.poll(1000 * SILENT_S):
             raise InputError(f"cannot {self._task}: the decoder has handed over nothing for {SILENT_S:g} s")
-        with memoryview(buffer) as view:
-            data = self._pipe.read(len(view))
-            view[: len(data)] = data
-        return len(data)
+        return self._pipe.readinto(buffer) or 0
 
 
 def input_arguments(path: Path, demuxer: str, *, max_px: int | None = None) -> list[str]:
