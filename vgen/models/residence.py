@@ -8,14 +8,15 @@ its layerwise casting; what is here is only when.
 
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers.hooks import HookRegistry, apply_group_offloading
+from diffusers.hooks import HookRegistry, ModelHook, apply_group_offloading
 from diffusers.hooks.group_offloading import ModuleGroup
-from torch import nn
+from torch import Tensor, nn
 
 from vgen.errors import ResourceError
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement
@@ -23,7 +24,8 @@ from vgen.placement import ENCODERS, TRANSFORMERS, Placement
 __all__ = ["Residence", "at_hand", "release_cached"]
 
 MIB = 1 << 20
-HOOK = "group_offloading"  # diffusers' name of it
+HOOK, ALIGN_HOOK = "group_offloading", "vgen_alignment"  # the first is diffusers' name of it
+BOUNDARY, ALIGNED = 64, "vgen_aligned"
 ON, REST, STREAMED, DROPPED = "on the device", "at rest", "streamed", "dropped"
 
 
@@ -42,7 +44,7 @@ class Residence:
         self._modules: dict[str, nn.Module] = {}
         self._at: dict[str, str] = {}
         self._files: dict[str, ModuleGroup] = {}
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: str | None = None
 
     @property
     def held_mib(self) -> float:
@@ -56,6 +58,7 @@ class Residence:
     def admit(self, part: str, module: nn.Module) -> None:
         """Takes a component in as it is read, so that weights never all stand where the placement forbids it."""
         self._modules[part] = module
+        _remember_alignment(module, self.device)
         self.parts_mib[part] = sum(p.numel() * p.element_size() for p in module.parameters()) / MIB
         self._at[part] = ON if self.device.type == "cpu" else REST
         if part == "vae":
@@ -114,6 +117,7 @@ class Residence:
     def _bring(self, part: str) -> None:
         if part in self._files:
             self._files[part].onload_()
+            realign(self._files[part])
         else:
             self._modules[part].to(self.device)
         self._at[part] = ON
@@ -142,20 +146,21 @@ class Residence:
     def _room(self, part: str) -> str:
         """The folder of a component's files, with room for them."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="vgen-weights-")
-        free = shutil.disk_usage(self._folder.name).free / MIB
+            self._folder = tempfile.mkdtemp(prefix="vgen-weights-")
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        free = shutil.disk_usage(self._folder).free / MIB
         if self.parts_mib[part] > free:
             raise ResourceError(
                 f"offload on a CPU keeps weights in files: {part} takes {self.parts_mib[part]:,.0f} MiB, "
                 f"{tempfile.gettempdir()} has {free:,.0f} MiB free; set TMPDIR to a folder on a larger disk"
             )
-        return f"{self._folder.name}/{part}"
+        return f"{self._folder}/{part}"
 
     def _clear(self, part: str) -> None:
         """Removes a component's files, whose weights are in memory."""
         self._files.pop(part, None)
         if self._folder is not None:
-            shutil.rmtree(f"{self._folder.name}/{part}", ignore_errors=True)  # there may be none
+            shutil.rmtree(f"{self._folder}/{part}", ignore_errors=True)  # there may be none
 
     def _stream(self, part: str) -> None:
         """Block by block from now on. Without a stream of its own for the copies: calls of a block out of the order
@@ -163,7 +168,11 @@ class Residence:
         on_cpu = self.device.type == "cpu"
         if part in self._files:
             self._files[part].onload_()
+            realign(self._files[part])
             self._clear(part)
+        if on_cpu:
+            for module in (self._modules[part], *self._modules[part].get_submodule("blocks").children()):
+                HookRegistry.check_if_exists_or_initialize(module).register_hook(_Realign(), ALIGN_HOOK)
         apply_group_offloading(
             self._modules[part],
             onload_device=self.device,
@@ -181,7 +190,10 @@ class Residence:
             for hook in map(_group_hook, module.modules()):
                 if hook is not None:
                     hook.group.onload_()
-        HookRegistry.check_if_exists_or_initialize(module).remove_hook(HOOK, recurse=True)
+                    realign(hook.group)
+        registry = HookRegistry.check_if_exists_or_initialize(module)
+        registry.remove_hook(HOOK, recurse=True)
+        registry.remove_hook(ALIGN_HOOK, recurse=True)
         self._clear(part)
         if self.device.type != "cpu":
             module.to("cpu")  # a block that ran out of memory halfway is still on the device
@@ -199,6 +211,7 @@ class Residence:
         for mine, fresh in zip(self._modules[part].modules(), self._read(part).modules(), strict=True):
             mine._parameters.update(fresh._parameters)
             mine._buffers.update(fresh._buffers)
+        _remember_alignment(self._modules[part], self.device)
 
     def _tile(self) -> None:
         vae: Any = self._modules.get("vae")
@@ -210,6 +223,39 @@ def release_cached() -> None:
     """Gives memory back that torch holds for later; so that what is free can be asked for."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+class _Realign(ModelHook):
+    """Registered before a group's hook, so that it finds the group's weights read."""
+
+    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        realign(_group_hook(module).group)
+        return args, kwargs
+
+
+def _remember_alignment(module: nn.Module, device: torch.device) -> None:
+    if device.type == "cpu":
+        for tensor in (*module.parameters(), *module.buffers()):
+            setattr(tensor, ALIGNED, tensor.data_ptr() % BOUNDARY)
+
+
+def realign(group: ModuleGroup) -> None:
+    """Puts weights that were read from a file as far from a vector's boundary as they were when they were loaded.
+
+    Its kernels sum in an order that depends on that, so that elsewhere the last bits would differ.
+    """
+    if group.offload_to_disk_path is None:
+        return
+    for tensor in group.tensor_to_key:
+        offset = getattr(tensor, ALIGNED)
+        if tensor.data_ptr() % BOUNDARY != offset:
+            tensor.data = _at(tensor.data, offset)
+
+
+def _at(source: Tensor, offset: int) -> Tensor:
+    room = torch.empty(source.nbytes + 2 * BOUNDARY, dtype=torch.uint8)
+    start = (offset - room.data_ptr()) % BOUNDARY
+    return room[start : start + source.nbytes].view(source.dtype).view(source.shape).copy_(source)
 
 
 def _group_hook(module: nn.Module) -> Any:
@@ -225,6 +271,7 @@ def at_hand(module: nn.Module) -> Iterator[None]:
         yield
         return
     hook.group.onload_()
+    realign(hook.group)
     try:
         yield
     finally:
