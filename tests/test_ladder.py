@@ -112,7 +112,7 @@ def test_a_commit_that_fails_is_written_once(
 
 
 def test_each_rung_is_told_once(pipeline: VideoPipeline, caplog: pytest.LogCaptureFixture) -> None:
-    handle = pipeline.model.dit.blocks[0].ffn.register_forward_hook(Failing(2))
+    handle = PLACES["denoise-late"](pipeline).register_forward_hook(Failing(2))
     start(pipeline).clip()
     handle.remove()
     assert [record.getMessage() for record in caplog.records if record.name == "vgen"] == [
@@ -122,16 +122,12 @@ def test_each_rung_is_told_once(pipeline: VideoPipeline, caplog: pytest.LogCaptu
 
 
 def test_the_last_rung_stops_with_the_plan_and_the_flags_that_are_left(pipeline: VideoPipeline) -> None:
-    handle = pipeline.model.dit.blocks[0].ffn.register_forward_hook(Failing(100))
+    handle = PLACES["denoise-late"](pipeline).register_forward_hook(Failing(100))
     try:
-        with pytest.raises(
-            ResourceError, match=r"with group offload.* planned \d+ MiB; possible: --vae-tiling, a smal"
-        ):
+        with pytest.raises(ResourceError, match=r"with group offload.* planned \d+ MiB; possible: --vae-tiling, a"):
             start(pipeline).clip()
         asked = PerformanceConfig(mode="manual", offload="model")
-        with pytest.raises(
-            ResourceError, match=r"with model offload: planned .*: --offload group --vae-tiling, a smal"
-        ):
+        with pytest.raises(ResourceError, match=r"with model offload: planned .*: --offload group --vae-tiling, a"):
             start(pipeline, asked).clip()
     finally:
         handle.remove()
@@ -139,7 +135,7 @@ def test_the_last_rung_stops_with_the_plan_and_the_flags_that_are_left(pipeline:
 
 
 def test_other_errors_are_not_memory(pipeline: VideoPipeline) -> None:
-    handle = pipeline.model.dit.blocks[0].ffn.register_forward_hook(Failing(1, error=RuntimeError("shapes differ")))
+    handle = PLACES["denoise-late"](pipeline).register_forward_hook(Failing(1, error=RuntimeError("shapes differ")))
     run = start(pipeline)
     with pytest.raises(RuntimeError, match="shapes differ"):
         run.clip()

@@ -115,4 +115,4 @@ def tiling_note(job: Job, model: LoadedModel, placement: Placement) -> tuple[str
     height, width = model.vae.tile_sample_min_height, model.vae.tile_sample_min_width
     if job.height <= height and job.width <= width:
         return (f"VAE tiling has nothing to cut: frames are not larger than a tile of {width}x{height}",)
-    return (f"VAE in tiles of {width}x{height}, blended where they overlap: pixels differ slightly from those without",)
+    return (f"VAE in tiles of {width}x{height}, blended where they overlap: pixels differ from those without",)

@@ -26,7 +26,7 @@ class Placement:
         offload: `none`; `model`, one component on the device at a time; `group`, the transformer streamed block by
             block, with the rest as in `model`. Weights rest in the host's memory; on a disk where the device is a CPU.
         storage: dtype in which the transformer's weights are kept between its layers' calls; None: as computed.
-        vae_tiling: whether the VAE works on overlapping tiles, which are blended: pixels change slightly.
+        vae_tiling: whether the VAE works on overlapping tiles, which are blended: pixels change.
         keep_text_encoder: False frees the text encoder, and an image encoder, once the prompts are encoded.
     """
 

@@ -53,7 +53,7 @@ def test_tiles_of_a_trained_vae_are_near_the_untiled_decode() -> None:
     untiled = StreamingDecoder(vae).push(latents)
     vae.enable_tiling(64, 64, 48, 48)
     difference = (StreamingDecoder(vae).push(latents) - untiled).abs() * 127.5
-    assert 0 < difference.mean() < 1.5 and difference.max() < 32  # of 255
+    assert 0 < difference.mean() < 4 and difference.max() < 64  # of 255
 
 
 @torch.no_grad()

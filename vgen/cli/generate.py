@@ -83,7 +83,7 @@ def generate(
     performance: Annotated[str | None, Flag(help="Where weights are kept: auto, speed, memory, manual.")] = None,
     offload: Annotated[str | None, Flag(help="none, model (one component on the device at a time), group.")] = None,
     storage_dtype: Annotated[str | None, Flag(help="Keep the transformer's weights in it: float8_e4m3fn, ...")] = None,
-    vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ slightly.")] = None,
+    vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ.")] = None,
     free_text_encoder: Annotated[bool | None, FreeText] = None,
     force_sampler: Annotated[bool, Force] = False,
     output_format: Annotated[Format, Flag("--format", help="The path, or the record, on stdout.")] = Format.HUMAN,
