@@ -21,9 +21,10 @@ from vgen.cli import _run
 from vgen.config import PerformanceConfig, merge
 from vgen.errors import ConfigError, ResourceError
 from vgen.models.load import load_model
+from vgen.models.residence import Residence
 from vgen.performance import fit, rungs_of
 from vgen.pipeline import VideoPipeline
-from vgen.placement import Placement, weights_on_device
+from vgen.placement import ENCODERS, Placement, weights_on_device
 from vgen.plan import plan_of
 from vgen.run import Run
 
@@ -214,6 +215,48 @@ def test_weights_on_the_device() -> None:
     assert told == [67.5, 56.5, 28.0, 11.0]
 
 
+class Part(nn.Module):
+    """Weights that only say where they would be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.at = nn.Parameter(torch.zeros(1 << 18)), "cpu"
+
+    def to(self, device: Any) -> "Part":  # type: ignore[override]
+        self.at = torch.device(device).type
+        return self
+
+    def enable_tiling(self) -> None: ...
+
+    def disable_tiling(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("placement", "seen"),
+    [
+        (Placement(), [["text_encoder", "transformer", "vae"]] * 4),
+        (
+            Placement(keep_text_encoder=False),
+            [["text_encoder"], ["transformer"], ["transformer", "vae"], ["text_encoder"]],
+        ),
+        (Placement(offload="model"), [["text_encoder"], ["transformer"], ["vae"], ["text_encoder"]]),
+    ],
+    ids=["none", "free", "model"],
+)
+def test_what_is_on_a_device_with_memory_of_its_own(placement: Placement, seen: list[list[str]]) -> None:
+    residence = Residence(torch.device("cuda"), placement, lambda part: Part())
+    parts = {part: Part() for part in PARTS}
+    for part, module in parts.items():
+        residence.admit(part, module)
+    for part, expected in zip((*PARTS, PARTS[0]), seen, strict=True):
+        residence.use(part)
+        assert [name for name, module in parts.items() if module.at == "cuda"] == expected
+        assert residence.held_mib == len(expected)
+        if part in ENCODERS:
+            residence.encoded()
+    assert parts["text_encoder"].at == ("cuda" if placement.keep_text_encoder else "meta")
+
+
 def test_auto_takes_the_first_rung_that_fits_and_says_why(pipeline: VideoPipeline) -> None:
     job, model = start(pipeline).job, pipeline.model
     rungs = rungs_of(PerformanceConfig())
@@ -260,7 +303,6 @@ def test_auto_goes_down_in_a_whole_run_and_the_record_asks_for_the_same(
     assert record["frames"]["sha256"] == usual.sha256()
     assert record["resolved"]["performance.offload"] != "none"
     config, said = merge(("record", {k: v for k, v in record["resolved"].items() if not k.startswith("run.")}))
-    pipeline.performance = config.performance
     again = pipeline.start(config, said).clip()
     assert again.sha256() == usual.sha256()
     assert again.record["resolved"] == record["resolved"]

@@ -71,6 +71,8 @@ class Ladder:
         elif len(self._rungs) > 1:
             del self._rungs[0]
             rung = str(self.placement)
+            self._residence.settle(self.placement)
+            self._residence.encoded()  # or read again, where this is what they were at
         else:
             more = advice(self.placement)
             raise ResourceError(

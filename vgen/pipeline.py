@@ -234,8 +234,8 @@ class VideoPipeline:
         """A run that has checked everything and done nothing yet.
 
         Args:
-            config, said: as `vgen.config.merge` returns them. What they say of model, device and dtype must agree with
-                this pipeline.
+            config, said: as `vgen.config.merge` returns them. What they say of model, device, dtype and stored weights
+                must agree with this pipeline.
             image: the first frame; `config.request.image` where None.
             base: a clip to go on from; `config.request.extend` where None.
             last_image: the last frame; `config.request.last_image` where None.
@@ -254,7 +254,9 @@ class VideoPipeline:
         first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
         job = resolve(config, said, self.model, first_YX3, extended, last_YX3)
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
-        fitted = fit(job, self.model, self.performance, free_mib(self.device), what)
+        names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
+        performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
+        fitted = fit(job, self.model, performance, free_mib(self.device), what)
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
         notes += tiling_note(job, self.model, fitted.rungs[0])
         notes += () if fitted.rungs[0].offload == "none" and fitted.rungs[0].keep_text_encoder else (fitted.why,)
@@ -286,14 +288,11 @@ class VideoPipeline:
             "model.id": (config.model.id, self.model.id),
             "run.device": (pick_device(config.run.device), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
+            "performance.storage": (config.performance.storage, self.performance.storage),
         }
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")
-        for name, is_ in asdict(self.performance).items():
-            asked = getattr(config.performance, name)
-            if f"performance.{name}" in said and asked != is_:
-                raise ConfigError(f"performance.{name}: asked for {asked}, this pipeline was loaded with {is_}")
 
 
 def _loaded(source: "ImageSource | None") -> LoadedImage | None:

@@ -63,16 +63,15 @@ class Residence:
         self._at[part] = ON if self.device.type == "cpu" else REST
         if part == "vae":
             self._tile()
-        late = self.device.type != "cpu" and not self.placement.keep_text_encoder  # after the encoder has gone
         if self.placement.offload == "group" and part in TRANSFORMERS:
             self._stream(part)
-        elif self.placement.offload != "none" or late:
+        elif self.placement.offload != "none" or self._encoders_alone:
             self._put_away(part)
         else:
             self._bring(part)
 
     def settle(self, placement: Placement) -> None:
-        """Puts another placement in force; what it does not keep on the device leaves it at once."""
+        """Puts another placement in force; what it offloads leaves the device at once, encoders once `encoded`."""
         if placement == self.placement:
             return
         assert placement.storage == self.placement.storage, "weights are cast as they are loaded"
@@ -82,15 +81,13 @@ class Residence:
                 self._gather(part)
         if placement.offload != "none":
             self.rest()
-        if not placement.keep_text_encoder:
-            self._drop_encoders()
         self._tile()
 
     def use(self, part: str) -> None:
         """Brings a component's weights to the device, or what is streamed to where it can be called."""
         if self._at[part] in (ON, STREAMED):
             return
-        if self.placement.offload != "none":
+        if self.placement.offload != "none" or (part in ENCODERS and self._encoders_alone):
             self.rest()
         if self._at[part] == DROPPED:
             self._revive(part)
@@ -110,6 +107,11 @@ class Residence:
         for part in self._all(ON):
             self._put_away(part)
         release_cached()
+
+    @property
+    def _encoders_alone(self) -> bool:
+        """Whether the others wait off the device until the encoders are freed; on a CPU that would be files."""
+        return not self.placement.keep_text_encoder and self.device.type != "cpu"
 
     def _all(self, at: str) -> list[str]:
         return [part for part, is_at in self._at.items() if is_at == at]
