@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.folders import tiny_folder
-from tests.test_fit import poisoned, start  # noqa: F401
+from tests.test_fit import start
 from vgen.config import PerformanceConfig
 from vgen.errors import ResourceError
 from vgen.ladder import Ladder

@@ -2,8 +2,8 @@
 
 One for each loaded model. Who is about to run a component asks for it with `use`; what the placement does not keep on
 the device beside it goes away first. Weights rest in the host's memory, or where the device is a CPU in files of a
-temporary folder. Streaming block by block and the files are diffusers' group offloading, casting between layers is
-its layerwise casting; what is here is only when.
+temporary folder (shelf.py). Streaming to a GPU is diffusers' group offloading, casting between layers is its layerwise
+casting; what is here is only when.
 """
 
 import shutil
@@ -11,21 +11,21 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.hooks import HookRegistry, ModelHook, apply_group_offloading
-from diffusers.hooks.group_offloading import ModuleGroup
+from diffusers.hooks import HookRegistry, apply_group_offloading
 from torch import Tensor, nn
 
 from vgen.errors import ResourceError
+from vgen.models.shelf import FROM_FILE, FromFile, Shelf
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement
 
 __all__ = ["Residence", "at_hand", "release_cached"]
 
 MIB = 1 << 20
-HOOK, ALIGN_HOOK = "group_offloading", "vgen_alignment"  # the first is diffusers' name of it
-BOUNDARY, ALIGNED = 64, "vgen_aligned"
+GROUP = "group_offloading"  # diffusers' name of its hook
 ON, REST, STREAMED, DROPPED = "on the device", "at rest", "streamed", "dropped"
 
 
@@ -43,7 +43,7 @@ class Residence:
         self.parts_mib: dict[str, float] = {}
         self._modules: dict[str, nn.Module] = {}
         self._at: dict[str, str] = {}
-        self._files: dict[str, ModuleGroup] = {}
+        self._shelves: dict[str, list[Shelf]] = {}  # the first holds a component as a whole, unless it is streamed
         self._folder: str | None = None
 
     @property
@@ -58,7 +58,6 @@ class Residence:
     def admit(self, part: str, module: nn.Module) -> None:
         """Takes a component in as it is read, so that weights never all stand where the placement forbids it."""
         self._modules[part] = module
-        _remember_alignment(module, self.device)
         self.parts_mib[part] = sum(p.numel() * p.element_size() for p in module.parameters()) / MIB
         self._at[part] = ON if self.device.type == "cpu" else REST
         if part == "vae":
@@ -117,35 +116,21 @@ class Residence:
         return [part for part, is_at in self._at.items() if is_at == at]
 
     def _bring(self, part: str) -> None:
-        if part in self._files:
-            self._files[part].onload_()
-            realign(self._files[part])
-        else:
-            self._modules[part].to(self.device)
+        for shelf in self._shelves.get(part, ()):
+            shelf.take()
+        self._modules[part].to(self.device)
         self._at[part] = ON
 
     def _put_away(self, part: str) -> None:
         if self.device.type != "cpu":
             self._modules[part].to("cpu")
         else:
-            if part not in self._files:
-                self._files[part] = self._file(part)
-            self._files[part].offload_()
+            if part not in self._shelves:
+                self._shelves[part] = [Shelf(_tensors(self._modules[part]), self._room(part) / "whole.safetensors")]
+            self._shelves[part][0].put()
         self._at[part] = REST
 
-    def _file(self, part: str) -> ModuleGroup:
-        module = self._modules[part]
-        return ModuleGroup(
-            modules=[module],
-            offload_device=self.device,
-            onload_device=self.device,
-            offload_leader=module,
-            onload_leader=module,
-            offload_to_disk_path=self._room(part),
-            group_id=part,
-        )
-
-    def _room(self, part: str) -> str:
+    def _room(self, part: str) -> Path:
         """The folder of a component's files, with room for them."""
         if self._folder is None:
             self._folder = tempfile.mkdtemp(prefix="vgen-weights-")
@@ -156,50 +141,43 @@ class Residence:
                 f"offload on a CPU keeps weights in files: {part} takes {self.parts_mib[part]:,.0f} MiB, "
                 f"{tempfile.gettempdir()} has {free:,.0f} MiB free; set TMPDIR to a folder on a larger disk"
             )
-        return f"{self._folder}/{part}"
+        return Path(self._folder, part)
 
     def _clear(self, part: str) -> None:
         """Removes a component's files, whose weights are in memory."""
-        self._files.pop(part, None)
+        self._shelves.pop(part, None)
         if self._folder is not None:
             shutil.rmtree(f"{self._folder}/{part}", ignore_errors=True)  # there may be none
 
     def _stream(self, part: str) -> None:
         """Block by block from now on. Without a stream of its own for the copies: calls of a block out of the order
         of a pass, as for the text's keys, would find weights that are still under way."""
-        on_cpu = self.device.type == "cpu"
-        if part in self._files:
-            self._files[part].onload_()
-            realign(self._files[part])
+        module = self._modules[part]
+        if self.device.type == "cpu":
+            self._bring(part)
             self._clear(part)
-        if on_cpu:
-            for module in (self._modules[part], *self._modules[part].get_submodule("blocks").children()):
-                HookRegistry.check_if_exists_or_initialize(module).register_hook(_Realign(), ALIGN_HOOK)
-        apply_group_offloading(
-            self._modules[part],
-            onload_device=self.device,
-            offload_device=torch.device("cpu"),
-            offload_type="block_level",
-            num_blocks_per_group=1,
-            offload_to_disk_path=self._room(part) if on_cpu else None,
-        )
+            self._shelves[part] = _streamed_from_files(module, self._room(part))
+        else:
+            apply_group_offloading(
+                module,
+                onload_device=self.device,
+                offload_device=torch.device("cpu"),
+                offload_type="block_level",
+                num_blocks_per_group=1,
+            )
         self._at[part] = STREAMED
 
     def _gather(self, part: str) -> None:
         """Ends streaming."""
         module = self._modules[part]
-        if self.device.type == "cpu":
-            for hook in map(_group_hook, module.modules()):
-                if hook is not None:
-                    hook.group.onload_()
-                    realign(hook.group)
         registry = HookRegistry.check_if_exists_or_initialize(module)
-        registry.remove_hook(HOOK, recurse=True)
-        registry.remove_hook(ALIGN_HOOK, recurse=True)
-        self._clear(part)
-        if self.device.type != "cpu":
-            module.to("cpu")  # a block that ran out of memory halfway is still on the device
-        self._at[part] = ON if self.device.type == "cpu" else REST
+        if self.device.type == "cpu":
+            self._bring(part)
+            self._clear(part)
+            registry.remove_hook(FROM_FILE, recurse=True)
+        else:
+            registry.remove_hook(GROUP, recurse=True)
+            self._put_away(part)  # a block that ran out of memory halfway is still on the device
 
     def _drop_encoders(self) -> None:
         for part in ENCODERS:
@@ -213,7 +191,6 @@ class Residence:
         for mine, fresh in zip(self._modules[part].modules(), self._read(part).modules(), strict=True):
             mine._parameters.update(fresh._parameters)
             mine._buffers.update(fresh._buffers)
-        _remember_alignment(self._modules[part], self.device)
 
     def _tile(self) -> None:
         vae: Any = self._modules.get("vae")
@@ -227,54 +204,39 @@ def release_cached() -> None:
         torch.cuda.empty_cache()
 
 
-class _Realign(ModelHook):
-    """Registered before a group's hook, so that it finds the group's weights read."""
-
-    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        realign(_group_hook(module).group)
-        return args, kwargs
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
-def _remember_alignment(module: nn.Module, device: torch.device) -> None:
-    if device.type == "cpu":
-        for tensor in (*module.parameters(), *module.buffers()):
-            setattr(tensor, ALIGNED, tensor.data_ptr() % BOUNDARY)
-
-
-def realign(group: ModuleGroup) -> None:
-    """Puts weights that were read from a file as far from a vector's boundary as they were when they were loaded.
-
-    Its kernels sum in an order that depends on that, so that elsewhere the last bits would differ.
-    """
-    if group.offload_to_disk_path is None:
-        return
-    for tensor in group.tensor_to_key:
-        offset = getattr(tensor, ALIGNED)
-        if tensor.data_ptr() % BOUNDARY != offset:
-            tensor.data = _at(tensor.data, offset)
-
-
-def _at(source: Tensor, offset: int) -> Tensor:
-    room = torch.empty(source.nbytes + 2 * BOUNDARY, dtype=torch.uint8)
-    start = (offset - room.data_ptr()) % BOUNDARY
-    return room[start : start + source.nbytes].view(source.dtype).view(source.shape).copy_(source)
-
-
-def _group_hook(module: nn.Module) -> Any:
-    registry = getattr(module, "_diffusers_hook", None)
-    return None if registry is None else registry.get_hook(HOOK)
+def _streamed_from_files(module: nn.Module, folder: Path) -> list[Shelf]:
+    """A shelf for each block and one for what belongs to none, taken from while they run."""
+    blocks = list(module.get_submodule("blocks").children())
+    inside = {id(tensor) for block in blocks for tensor in _tensors(block)}
+    parts = {module: [tensor for tensor in _tensors(module) if id(tensor) not in inside]}
+    parts |= {block: _tensors(block) for block in blocks}
+    shelves = []
+    for number, (owner, tensors) in enumerate(parts.items()):
+        shelf = Shelf(tensors, folder / f"{number}.safetensors")
+        shelf.put()
+        HookRegistry.check_if_exists_or_initialize(owner).register_hook(FromFile(shelf), FROM_FILE)
+        shelves.append(shelf)
+    return shelves
 
 
 @contextmanager
 def at_hand(module: nn.Module) -> Iterator[None]:
-    """Within, weights of a streamed module are on the device; its hook only knows calls of `forward`."""
-    hook = _group_hook(module)
-    if hook is None:
-        yield
-        return
-    hook.group.onload_()
-    realign(hook.group)
+    """Within, weights of a streamed module are there to be used; its hooks only know calls of `forward`."""
+    registry = getattr(module, "_diffusers_hook", None)
+    group = None if registry is None else registry.get_hook(GROUP)
+    from_file = None if registry is None else registry.get_hook(FROM_FILE)
+    if group is not None:
+        group.group.onload_()
+    if from_file is not None:
+        from_file.shelf.take()
     try:
         yield
     finally:
-        hook.group.offload_()
+        if group is not None:
+            group.group.offload_()
+        if from_file is not None:
+            from_file.shelf.put()
