@@ -8,7 +8,7 @@ import torch
 
 from tests.folders import tiny_folder
 from vgen.checkpoint import Checkpoint
-from vgen.config import merge
+from vgen.config import PerformanceConfig, merge
 from vgen.frames import Frames
 from vgen.pipeline import VideoPipeline
 
@@ -58,6 +58,20 @@ def test_a_killed_run_goes_on_to_the_same_frames(folder: Path, tmp_path: Path, s
     for _ in range(3):
         next(event for event in killed if event.frames_FYX3 is not None)
     assert np.array_equal(np.concatenate(whole), np.concatenate(frames_of(resume=True)))
+
+
+@pytest.mark.parametrize("offload", ["model", "group"])
+@pytest.mark.parametrize("sampler", ["full", "causal"])
+def test_offload_changes_where_weights_are_and_nothing_else(folder: Path, offload: str, sampler: str) -> None:
+    placed = VideoPipeline.from_pretrained(
+        folder, device="cuda", performance=PerformanceConfig(mode="manual", offload=offload, keep_text_encoder=False)
+    )
+    assert placed.model.residence.held_mib == 0
+    usual = VideoPipeline.from_pretrained(folder, device="cuda")("a red ball", seed=1, sampler=sampler)
+    first, second = (placed("a red ball", seed=1, sampler=sampler) for _ in range(2))
+    assert first.sha256() == second.sha256() == usual.sha256()
+    home = next(placed.model.dit.blocks.parameters()).device.type
+    assert home == "cpu"
 
 
 def test_memory_of_a_causal_run_does_not_grow_with_its_length(folder: Path) -> None:
