@@ -44,9 +44,10 @@ CONFIG_LIMIT_BYTES = 1 << 20
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """Which weights."""
+    """Which weights, and LoRA on them, rows of {path, scale, transformer}."""
 
     id: str = "playground"
+    lora: list[Any] | None = None
 
 
 @dataclass(kw_only=True)

@@ -19,6 +19,8 @@ from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
 from vgen.models.load import EMBEDDED, LoadedModel, load_model
+from vgen.models.lora_file import open_loras
+from vgen.models.lora_request import LoraSource, lora_request
 from vgen.plan import check_memory, free_mib, plan_of
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
@@ -41,7 +43,13 @@ class VideoPipeline:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = EMBEDDED, *, device: str = "auto", dtype: str = "auto", download: bool = False
+        cls,
+        model: str | Path = EMBEDDED,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        download: bool = False,
+        lora: Sequence[LoraSource] = (),
     ) -> Self:
         """Loads a model.
 
@@ -51,16 +59,53 @@ class VideoPipeline:
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             dtype: `auto` (float32 on a CPU, bfloat16 elsewhere), `float32`, `bfloat16` or `float16`.
             download: fetch a model of the hub where its cache does not hold it whole; nothing is fetched otherwise.
+            lora: LoRA files, `PATH[@SCALE]` or {path, scale, transformer} each; a hub id has to be in the cache.
 
         Raises:
-            ModelError: the model cannot be loaded; the message says why and what to do.
+            ModelError: the model or a LoRA cannot be loaded; the message says why and what to do.
             ConfigError, ResourceError: device or dtype are unknown or absent, or the disk is too full.
         """
-        where = pick_device(device)
+        where, loras = pick_device(device), [lora_request(source) for source in lora]
         asked = wanted(str(model)) if download else None
         if asked is not None:
             fetch_files(offer(asked))
-        return cls(load_model(str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where)))
+        picked, free = pick_dtype(dtype, where), free_mib(where)
+        return cls(load_model(str(model), device=where, dtype=picked, free_mib=free, lora=loras))
+
+    def load_lora(self, *lora: LoraSource) -> None:
+        """Puts LoRA on the model, beside those that are, each `PATH[@SCALE]` or {path, scale, transformer}.
+
+        Raises:
+            ModelError: a file is damaged, or does not fit the model; nothing is put on then.
+            ConfigError: a scale that is not possible, or those that are on are fused.
+        """
+        model, requests = self.model, [lora_request(source) for source in lora]
+        experts = [expert for expert in (model.dit, model.dit_2) if expert is not None]
+        model.adapters.add(open_loras(requests, experts, model.id))
+
+    def fuse_lora(self) -> None:
+        """Merges the LoRA into the weights: as fast as without them, and equal within rounding.
+
+        Raises:
+            ConfigError: there are none, they are fused already, or the weights are quantised.
+        """
+        self.model.adapters.fuse()
+
+    def unfuse_lora(self) -> None:
+        """Takes the LoRA out of the weights again, which are then to the bit what they were.
+
+        Raises:
+            ConfigError: they are not fused.
+        """
+        self.model.adapters.unfuse()
+
+    def unload_lora(self) -> None:
+        """Takes all LoRA off; the weights are to the bit what they were.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        self.model.adapters.remove()
 
     @property
     def device(self) -> torch.device:
@@ -239,6 +284,7 @@ class VideoPipeline:
         plan = plan_of(job, self.model)
         check_memory(plan, f"{job.num_frames} frames of {job.width}x{job.height}", free_mib(self.device))
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
+        notes = (*self.model.adapters.notes, *notes)
         verifier: Verifier[Any] | None = None
         if job.search.redo and draws is None:
             verifier = JudgeVerifier(
@@ -267,6 +313,7 @@ class VideoPipeline:
             "model.id": (config.model.id, self.model.id),
             "run.device": (pick_device(config.run.device), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
+            "model.lora": (tuple(map(lora_request, config.model.lora or ())), self.model.adapters.requests),
         }
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:

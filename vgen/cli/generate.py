@@ -13,6 +13,7 @@ from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
 from vgen.errors import ConfigError, InputError
+from vgen.models.lora_request import lora_rows
 
 if TYPE_CHECKING:
     from vgen.pipeline import VideoPipeline
@@ -25,6 +26,12 @@ PROMPTS_LIMIT_BYTES = 1 << 20
 Flag = typer.Option
 Words = typer.Argument(metavar="PROMPT [KEY=VALUE ...]", help="What should be seen; then config keys, if any.")
 Output = typer.Option("-o", "--output", help=".mp4, .gif, .mkv (lossless), or a folder of PNG frames.")
+Lora = typer.Option(
+    "--lora", metavar="PATH[@SCALE]", help="LoRA file, folder or cached hub id to put on the model; may be repeated."
+)
+Lora2 = typer.Option(
+    "--lora-2", metavar="PATH[@SCALE]", help="The same for a model's second transformer; --lora is for the first."
+)
 Force = typer.Option("--force-sampler", help="Run a sampler that the model was not trained for.")
 
 
@@ -53,6 +60,8 @@ def generate(
         str | None, Flag(help="'playground' (comes with vgen), a diffusers-format folder, or a hub id.")
     ] = None,
     download: Annotated[bool | None, Download] = None,
+    lora: Annotated[list[str] | None, Lora] = None,
+    lora_2: Annotated[list[str] | None, Lora2] = None,
     prompt_at: Annotated[list[str] | None, PromptAt] = None,
     story: Annotated[Path | None, Flag(help="YAML list of {at: seconds, prompt: words}.")] = None,
     extend: Annotated[str | None, Flag(help="Clip (or its .json) to go on from; the length is what is added.")] = None,
@@ -91,6 +100,7 @@ def generate(
         "request.last_image": last_image,
         "request.extend": extend,
         "model.id": model,
+        "model.lora": lora_rows(lora, lora_2),
         "sampler.name": sampler,
         "attention.name": attention,
         "request.seconds": seconds,
@@ -141,7 +151,9 @@ def _generate_all(
     from vgen.pipeline import VideoPipeline
 
     ready(config.model.id, download)
-    pipeline = VideoPipeline.from_pretrained(config.model.id, device=config.run.device, dtype=config.run.dtype)
+    pipeline = VideoPipeline.from_pretrained(
+        config.model.id, device=config.run.device, dtype=config.run.dtype, lora=config.model.lora or ()
+    )
     runs = _runs(pipeline, config, said, prompts)
     paths = _paths(config.output.path, len(runs))
     for run, path in zip(runs, paths, strict=True):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["go_on"]
 
-_FREE = ("model.id",)  # only finds the model, whose weights are compared
+_FREE = ("model.id", "model.lora")  # only find the model and its LoRA, which are compared by digest
 
 
 def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format, download: bool | None) -> None:
@@ -33,9 +33,10 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     quiet()
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
     from vgen.cli.output import tell, write_run
-    from vgen.cli.past import base_of, check_commit, checked, image_of, set_threads
+    from vgen.cli.past import base_of, check_commit, checked, image_of, loras_of, set_threads
     from vgen.machine import machine
     from vgen.models.load import EMBEDDED
+    from vgen.models.lora_request import lora_request
     from vgen.pipeline import VideoPipeline
 
     if not folder.name:
@@ -57,7 +58,12 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     check_commit(past, model or EMBEDDED, checkpoint.path)
     set_threads(past["machine"].get("threads"))
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
-    pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype)
+    said = [lora_request(row) for row in asked.get("model.lora") or ()]
+    named = [f"{one.path}@{one.scale!r}" for one in said]
+    loras = loras_of(past, named, checkpoint.path)
+    pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype, lora=loras)
+    if past["model"].get("lora_fused") is True:
+        pipeline.fuse_lora()
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{checkpoint.path}: made with other weights than those of model '{pipeline.model.id}'")
     _tell_other_machine(past["machine"], machine(pipeline.device))

@@ -18,7 +18,7 @@ from diffusers import WanTransformer3DModel
 
 from vgen.convert.fit import check_fit, listed
 from vgen.convert.methods import METHODS
-from vgen.convert.names import diffusers_name
+from vgen.models.names import diffusers_name
 from vgen.convert.states import State, choose_state, read_states
 from vgen.errors import ConfigError, InputError, ModelError, ResourceError, nearest
 from vgen.files import check_parent, os_errors, partial_path, publish, remove

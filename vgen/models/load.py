@@ -5,7 +5,7 @@ before a byte of weights is read (`check.py` its configs, `files.py` its files),
 in one line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
@@ -28,12 +28,16 @@ from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, c
 from vgen.models.dit import VideoDiT
 from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
+from vgen.models.lora import Adapters
+from vgen.models.lora_file import open_loras
+from vgen.models.lora_request import LoraRequest
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
 
 __all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model", "weights_mib"]
 
 EMBEDDED = "playground"
+EXPERTS = ("transformer", "transformer_2")
 CONFIG_FILES = {
     "tokenizer": "tokenizer_config.json",
     "scheduler": "scheduler_config.json",
@@ -82,6 +86,7 @@ class LoadedModel:
         dit_2, boundary: the expert for low noise and the sigma below which it takes over, where there are two.
         images: image processor and encoder, in fp32, where the transformer reads what they make.
         commit: of the hub, where it was asked for by its hub id.
+        adapters: LoRA that are put on the transformers.
     """
 
     id: str
@@ -95,6 +100,7 @@ class LoadedModel:
     boundary: float | None = None
     images: ImageEncoder | None = None
     commit: str | None = None
+    adapters: Adapters = field(default_factory=lambda: Adapters((), ()))
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def digests(self) -> dict[str, str]:
@@ -149,7 +155,14 @@ class _Naming:
             raise ModelError(f"{self.where}: cannot be loaded: {type(error).__name__}: {said:.300}") from error
 
 
-def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib: float | None = None) -> LoadedModel:
+def load_model(
+    model: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    free_mib: float | None = None,
+    lora: Sequence[LoraRequest] = (),
+) -> LoadedModel:
     """Loads a model by name or path.
 
     Args:
@@ -159,6 +172,7 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
         dtype: of the video transformer. The text encoder runs in fp32 on a CPU and in `dtype` elsewhere, the VAE in
             fp32 always: in half precision it gives black frames (a frequent complaint about other engines).
         free_mib: memory that the weights may take; not checked where None.
+        lora: files to put on, held to the model's config before its weights are read.
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
@@ -167,12 +181,15 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
     checked = _checked(find_folder(model))
     dtypes = _dtypes(device, dtype)
     _check_memory(model, _weights_mib(checked, dtypes), free_mib)
+    experts = [part for part in EXPERTS if part in checked.weights]
+    loras = open_loras(lora, [_meta(checked, part) for part in experts], model)
     tokenizer = _load_tokenizer(checked)
     encoder = _load_weights(checked, "text_encoder", dtypes["text_encoder"]).to(device).eval()
     with _Naming(checked.folder / "scheduler"):
         scheduler = checked.classes["scheduler"].from_pretrained(checked.folder / "scheduler", local_files_only=True)
-    experts = [part for part in ("transformer", "transformer_2") if part in checked.weights]
     dits = [_load_weights(checked, part, dtype).to(device).eval() for part in experts]
+    adapters = Adapters(dits, [checked.weights[part] for part in experts])
+    adapters.add(loras)
     return LoadedModel(
         id=model,
         folder=checked.folder,
@@ -185,6 +202,7 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
         boundary=checked.configs["pipeline"].get("boundary_ratio"),
         images=_load_images(checked, device),
         commit=commit_of(model, checked.folder),
+        adapters=adapters,
     )
 
 
@@ -292,10 +310,14 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     if checked.classes[part] is CLIPVisionModel:
         shapes = read_tensors(shapes)
     check_depth(config, len(shapes), where)
-    with _Naming(where), torch.device("meta"):
-        skeleton = _skeleton(checked.classes[part], config)
-    check_tensors(skeleton, shapes, where)
+    check_tensors(_meta(checked, part), shapes, where)
     return weight_bytes(shapes, dtype)
+
+
+def _meta(checked: _Checked, part: str) -> nn.Module:
+    """A component without weights."""
+    with _Naming(checked.folder / part), torch.device("meta"):
+        return _skeleton(checked.classes[part], checked.configs[part])
 
 
 def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
