@@ -46,7 +46,9 @@ def pairs() -> Pairs:
 def loras(place: Path, pairs: Pairs) -> dict[str, Path]:
     """A file of each kind; musubi-tuner always writes an alpha."""
     written = {kind: write_pairs(place / f"{kind}.safetensors", pairs, kind=kind) for kind in KINDS[:2]}
-    written |= {f"{kind}-a": write_pairs(place / f"{kind}-a.safetensors", pairs, kind=kind, alpha=ALPHA) for kind in KINDS}
+    written |= {
+        f"{kind}-a": write_pairs(place / f"{kind}-a.safetensors", pairs, kind=kind, alpha=ALPHA) for kind in KINDS
+    }
     return written
 
 
@@ -95,8 +97,11 @@ def test_latents_equal_stock(folder: Path, loras: dict[str, Path], kind: str) ->
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")  # of stock
 def test_several_with_scales_equal_stock(folder: Path, loras: dict[str, Path], place: Path) -> None:
-    other = write_pairs(place / "other.safetensors", random_pairs(layout_transformer("wan2.1"), rank=5, seed=1), kind="wan")
+    other = write_pairs(
+        place / "other.safetensors", random_pairs(layout_transformer("wan2.1"), rank=5, seed=1), kind="wan"
+    )
     ours = latents_of(pipeline_of(folder, f"{loras['diffusers']}@0.5", {"path": other, "scale": -0.25}))
     theirs = stock_latents(folder, (loras["diffusers"], 0.5), (other, -0.25))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
@@ -242,7 +247,11 @@ def test_the_cache_of_a_causal_run_sees_it(folder: Path, loras: dict[str, Path])
 
 def broken(pairs: Pairs, what: str) -> dict[str, Tensor]:
     """A file in which one thing is wrong."""
-    tensors = {f"transformer.{name}.lora_{end}.weight": tensor for name, pair in pairs.items() for end, tensor in zip("AB", pair, strict=True)}
+    tensors = {
+        f"transformer.{name}.lora_{end}.weight": tensor
+        for name, pair in pairs.items()
+        for end, tensor in zip("AB", pair, strict=True)
+    }
     first = "transformer.blocks.0.attn1.to_q"
     down, up = tensors[f"{first}.lora_A.weight"], tensors[f"{first}.lora_B.weight"]
     changes: dict[str, dict[str, Tensor | None]] = {
@@ -287,7 +296,12 @@ def test_places_without_a_lora_are_refused(folder: Path, tmp_path: Path) -> None
     (tmp_path / "a.bin").write_bytes(b"x")
     (tmp_path / "b.safetensors").write_bytes(b"x" * 64)
     (tmp_path / "empty").mkdir()
-    asked = {"a.bin": "only safetensors", "b.safetensors": "damaged", "empty": "one safetensors file", "c": "no such file"}
+    asked = {
+        "a.bin": "only safetensors",
+        "b.safetensors": "damaged",
+        "empty": "one safetensors file",
+        "c": "no such file",
+    }
     for name, words in asked.items():
         with pytest.raises(ModelError, match=words):
             pipeline_of(folder, tmp_path / name)
@@ -298,7 +312,9 @@ def test_places_without_a_lora_are_refused(folder: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "config", [{"use_dora": True}, {"lora_alpha": "9"}, {"alpha_pattern": {"(a+)+$": 1}}, ["no mapping"]]
 )
-def test_a_config_in_the_header_is_held_to_what_is_honoured(folder: Path, pairs: Pairs, tmp_path: Path, config: Any) -> None:
+def test_a_config_in_the_header_is_held_to_what_is_honoured(
+    folder: Path, pairs: Pairs, tmp_path: Path, config: Any
+) -> None:
     file = write_pairs(tmp_path / "a.safetensors", pairs, kind="diffusers")
     save_file(load_file(file), file, metadata={"lora_adapter_metadata": json.dumps(config)})
     with pytest.raises(ModelError, match=r"a\.safetensors: its "):

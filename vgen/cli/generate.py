@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vgen.pipeline import VideoPipeline
     from vgen.search import AnyRun
 
-__all__ = ["GenerateCommand", "generate"]
+__all__ = ["GenerateCommand", "generate", "size_of"]
 
 PromptAt = typer.Option("--prompt-at", metavar="TIME PROMPT", help="What is seen from a time on: 4s 'a cube falls'.")
 PROMPTS_LIMIT_BYTES = 1 << 20
@@ -92,7 +92,7 @@ def generate(
 ) -> None:
     """Make a clip. Only the prompt is needed; everything else has a default that fits the model."""
     prompt, assignments = _split(words or [], prompts is not None or resume is not None)
-    width, height = _size(size)
+    width, height = size_of(size)
     flags = {
         "request.prompt": prompt,
         "request.story": _story(prompt_at, story),
@@ -217,7 +217,12 @@ def _split(words: list[str], no_prompt: bool) -> tuple[str | None, list[str]]:
     return words[0], words[1:]
 
 
-def _size(size: str | None) -> tuple[int | None, int | None]:
+def size_of(size: str | None) -> tuple[int | None, int | None]:
+    """Width and height of `--size`.
+
+    Raises:
+        InputError: it is no WxH.
+    """
     if size is None:
         return None, None
     sides = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", size.lower())

@@ -144,7 +144,9 @@ def loras_of(past: dict[str, Any], named: "Sequence[str]", where: Path) -> "list
     from vgen.models.lora_request import lora_request
 
     rows = past["model"].get("lora") or []
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("sha256"), str) for row in rows):
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("sha256"), str) for row in rows
+    ):
         raise ConfigError(f"{where}: not a record of a run: its 'lora' is no list of files with digests")
     if rows and not named:
         some = ", ".join(str(row.get("file"))[:60] for row in rows)

@@ -25,7 +25,8 @@ def replay(
     ] = None,
     download: Annotated[bool | None, Download] = None,
     lora: Annotated[
-        list[str] | None, typer.Option("--lora", metavar="PATH", help="A LoRA file of the run; scales are the record's.")
+        list[str] | None,
+        typer.Option("--lora", metavar="PATH", help="A LoRA file of the run; scales are the record's."),
     ] = None,
     extend: Annotated[Path | None, typer.Option("--extend", help="The clip that it went on from, if one.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the new clip goes.")] = None,

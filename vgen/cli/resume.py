@@ -58,8 +58,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     check_commit(past, model or EMBEDDED, checkpoint.path)
     set_threads(past["machine"].get("threads"))
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
-    said = [lora_request(row) for row in asked.get("model.lora") or ()]
-    named = [f"{one.path}@{one.scale!r}" for one in said]
+    named = [f"{one.path}@{one.scale!r}" for one in map(lora_request, asked.get("model.lora") or ())]
     loras = loras_of(past, named, checkpoint.path)
     pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype, lora=loras)
     if past["model"].get("lora_fused") is True:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -95,7 +95,7 @@ class LoraFile:
                 raise ModelError(f"{self.file}: {key} changes a layer that takes no LoRA; this file cannot be applied")
         state: dict[str, Tensor] = {}
         for name, row in self.rows.items():
-            own = layers[name].weight.dtype
+            own = cast(Tensor, layers[name].weight).dtype
             kept = own if own in COMPUTED else dtype
             tensors = _tensors(row, held, layers[name], self._scale(name, row, held))
             if not self.biased:
@@ -253,9 +253,7 @@ def _split(key: str) -> tuple[str, str] | None:
     return None
 
 
-def _rows(
-    file: Path, shapes: dict[str, Shape], model: nn.Module, what: str
-) -> tuple[dict[str, _Row], tuple[str, ...]]:
+def _rows(file: Path, shapes: dict[str, Shape], model: nn.Module, what: str) -> tuple[dict[str, _Row], tuple[str, ...]]:
     layers, modules = lora_targets(model), {name for name, _ in model.named_modules()}
     rows: dict[str, _Row] = {}
     lost, full = [], []
