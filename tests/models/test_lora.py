@@ -162,7 +162,7 @@ def test_metadata_of_diffusers_says_the_alpha(folder: Path, pairs: Pairs, tmp_pa
 
 
 def test_bias_and_full_differences(folder: Path, pairs: Pairs, tmp_path: Path) -> None:
-    """Keys of extracted LoRA: a change of a bias with and without a LoRA of its layer, a whole matrix, zeros of a norm."""
+    """Keys of extracted LoRA: a bias with and without a LoRA of its layer, a whole matrix, zeros of a norm."""
     before = weights_of(pipeline_of(folder))
     generator = torch.Generator().manual_seed(3)
     file = write_pairs(tmp_path / "a.safetensors", pairs, kind="wan", alpha=ALPHA)

@@ -222,9 +222,8 @@ def test_windows_follow_one_another_and_thin_out_faster_clips(tmp_path: Path) ->
 
 def test_held_out_clips_are_spread_and_leave_some() -> None:
     clips: list[Any] = list(range(20))
-    assert split(clips, None) == ([c for c in clips if c not in (5, 15)], [5, 15])
-    assert split(clips[:1], None) == ([0], [])
-    assert split(clips[:3], 1)[1] == [1]
+    halves: list[Any] = [split(clips, None), split(clips[:1], None), split(clips[:3], 1)]
+    assert halves == [([c for c in clips if c not in (5, 15)], [5, 15]), ([0], []), ([0, 2], [1])]
     with pytest.raises(InputError, match="leaves none"):
         split(clips[:3], 3)
 
@@ -264,11 +263,19 @@ def test_data_is_checked_before_the_model_is_loaded(
         ({"transformer": 2}, ModelError, "has one transformer"),
         ({"attention": AttentionConfig(name="radiall")}, ConfigError, "unknown attention"),
         ({"output": "missing/out"}, InputError, "does not exist"),
+        ({"data": "cat"}, InputError, "says 'cat', which is not in the model's vocabulary"),
+        ({"data": "long"}, InputError, "has 21 tokens, and the model reads 16"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
-    accelerator: Accelerator, job: Job, changes: dict[str, Any], error: type[Exception], words: str
+    accelerator: Accelerator, job: Job, tmp_path: Path, changes: dict[str, Any], error: type[Exception], words: str
 ) -> None:
+    if "data" in changes:
+        data = tmp_path / changes["data"]
+        data.mkdir()
+        moving(0).save(data / "a.mkv")
+        (data / "a.txt").write_text("a red cat" if data.name == "cat" else "a red ball rolls " * 5)
+        changes = {"data": data}
     with pytest.raises(error, match=words):
         list(train_lora(*job(**changes), accelerator, torch.float32))
 

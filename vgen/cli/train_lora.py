@@ -53,7 +53,7 @@ def lora(
     """Train a LoRA on a folder of captioned clips.
 
     Prints the folder of the LoRA, which holds pytorch_lora_weights.safetensors as diffusers loads it. Runs in several
-    processes under `accelerate launch`.
+    processes under `accelerate launch` or `torchrun`, each with windows of its own.
     """
     from vgen.cli.generate import size_of
     from vgen.cli.quiet import quiet

@@ -305,7 +305,8 @@ def _check_row(file: Path, name: str, row: _Row, shapes: dict[str, Shape], layer
             raise ModelError(f"{file}: {key} is of shape {list(shapes[key])}; an alpha is one number")
         if kind in wanted and shapes[key] != wanted[kind]:
             raise ModelError(
-                f"{file}: {key} is of shape {list(shapes[key])}, layer {name} of the model asks for {list(wanted[kind])}"
+                f"{file}: {key} is of shape {list(shapes[key])}, "
+                f"layer {name} of the model asks for {list(wanted[kind])}"
             )
     if "bias" in keys and getattr(layer, "bias", None) is None:
         raise ModelError(f"{file}: {keys['bias']} changes a bias that layer {name} of the model has not")

@@ -1,4 +1,4 @@
-"""`vgen train lora` from a folder of clips to a LoRA file: what is decided before the run, and what is written after."""
+"""`vgen train lora` from a folder of clips to a LoRA file: what is decided before a run, and written after it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -92,6 +92,7 @@ def train_lora(
     model = load_model(job.model, device=accelerator.device, dtype=dtype)
     expert_of(model, recipe.transformer)
     _check_sizes(model, recipe)
+    _check_captions(model, clips)
     recipe = replace(recipe, shift=shift_for(model, height=recipe.height, width=recipe.width))
     attention = _attention(job.attention, model, recipe.shift)
     size = {"height": recipe.height, "width": recipe.width}
@@ -159,6 +160,23 @@ def _check_sizes(model: LoadedModel, recipe: LoraRecipe) -> None:
         raise InputError(
             f"{recipe.num_frames} frames are not 1 + {per_latent} n; nearest: {below} and {below + per_latent}"
         )
+
+
+def _check_captions(model: LoadedModel, clips: Sequence[Captioned]) -> None:
+    """Refuses captions of which the model would not see all."""
+    prompts = model.prompts
+    for clip in clips:
+        if prompts.tokens_of(clip.caption) > prompts.length:
+            raise InputError(
+                f"the caption of {clip.path.name} has {prompts.tokens_of(clip.caption)} tokens, and the model reads "
+                f"{prompts.length}; shorten it"
+            )
+        unknown = prompts.unknown_words(clip.caption)[1] if model.card.closed_vocabulary else []
+        if unknown:
+            raise InputError(
+                f"the caption of {clip.path.name} says '{unknown[0]}', which is not in the model's vocabulary; "
+                f"possible: {', '.join(prompts.vocabulary()[:20])}, ..."
+            )
 
 
 def _attention(config: AttentionConfig, model: LoadedModel, shift: float) -> AttentionSettings:
