@@ -69,6 +69,7 @@ def test_a_config_may_name_them(model: str, here: Path, capsys: pytest.CaptureFi
     ("words", "message"),
     [
         (["--lora", "c.safetensors"], "no such file or folder, and no hub id"),
+        (["--lora", "some/c.safetensors"], "no such file or folder"),
         (["--lora", "Some/One"], "hf download Some/One"),
         (["--lora", "a.safetensors@1e6"], "scale 1000000.0 is not possible"),
         (["--lora-2", "a.safetensors"], "is for a second transformer"),

@@ -57,7 +57,7 @@ def pipeline_of(folder: Path, *lora: Any) -> VideoPipeline:
 
 
 def latents_of(pipeline: VideoPipeline, **more: Any) -> Tensor:
-    values = {"request.prompt": PROMPT, "request.num_inference_steps": 4, "request.seed": 0, **more}
+    values = {"request.prompt": PROMPT, "request.num_inference_steps": 2, "request.seed": 0, **more}
     values |= {f"request.{name}": value for name, value in SIZE.items()}
     run = pipeline.start(*merge(("test", values)), initial_CTHW=INITIAL)
     return torch.cat([event.latents_BCTHW for event in run if event.latents_BCTHW is not None], dim=2)
@@ -71,7 +71,7 @@ def stock_latents(folder: Path, *loras: tuple[Path, float]) -> Tensor:
     stock.set_adapters([f"a{i}" for i in range(len(loras))], [scale for _, scale in loras])
     made: Tensor = stock(
         prompt=PROMPT,
-        num_inference_steps=4,
+        num_inference_steps=2,
         guidance_scale=1.0,
         latents=INITIAL[None],
         output_type="latent",

@@ -64,14 +64,14 @@ def accelerator() -> Accelerator:
 @pytest.fixture
 def job(place: Path, tmp_path: Path) -> Job:
     def make(**changes: Any) -> tuple[LoraJob, Any]:
-        ours = {
-            key: changes.pop(key) for key in ("data", "model", "attention", "held_out", "save_every") if key in changes
-        }
-        ours = {
+        ours: dict[str, Any] = {
             "data": place / "data",
             "model": str(place / "model"),
             "attention": AttentionConfig(name="radial"),
-        } | ours
+        }
+        for key in ("data", "model", "attention", "held_out", "save_every"):
+            if key in changes:
+                ours[key] = changes.pop(key)
         checkpointing = changes.pop("gradient_checkpointing", False)
         output, work = tmp_path / changes.pop("output", "out"), place / "work"
         rest = {"rank": 4, "steps": 6, "lr": 1e-2, "warmup_steps": 1, "targets": ("to_q", "to_k", "to_v", "to_out.0")}
@@ -98,11 +98,11 @@ def test_an_overfit_clip_is_learnt_and_stock_makes_the_same_latents(
     data.mkdir()
     moving(0).save(data / "a.mkv")
     (data / "a.txt").write_text(CAPTIONS["a"])
-    made = job(data=data, steps=60, rank=8, alpha=16.0, caption_dropout=0.0, accumulate=2)
+    made = job(data=data, steps=40, rank=8, alpha=16.0, caption_dropout=0.0)
     records, weights = trained(accelerator, made)
     before, after = (record.values["held_out"] for record in (records[1], records[-1]))
     assert [record.stage for record in (records[0], records[1], records[-1])] == ["latents", "before", "after"]
-    assert after < 0.8 * before
+    assert after < 0.9 * before
     assert all(name.startswith("transformer.blocks.") for name in weights)
     assert len(weights) == 2 * 2 * 8  # blocks, tensors, layers of both attentions
     told = json.loads((made[0].output / "training.json").read_text())
@@ -116,14 +116,14 @@ def test_an_overfit_clip_is_learnt_and_stock_makes_the_same_latents(
 def both_latents(folder: Path, lora: Path) -> tuple[Tensor, Tensor]:
     """Of the same request, ours and stock's."""
     initial = torch.randn(16, 5, 4, 6, generator=torch.Generator().manual_seed(0))
-    asked = {"request.prompt": CAPTIONS["a"], "request.num_frames": FRAMES, "request.num_inference_steps": 3}
+    asked = {"request.prompt": CAPTIONS["a"], "request.num_frames": FRAMES, "request.num_inference_steps": 2}
     pipeline = VideoPipeline.from_pretrained(folder, device="cpu", lora=[lora])
     run = pipeline.start(*merge(("test", asked)), initial_CTHW=initial)
     ours = torch.cat([event.latents_BCTHW for event in run if event.latents_BCTHW is not None], dim=2)
     stock = WanPipeline.from_pretrained(folder, dtype=torch.float32)
     stock.set_progress_bar_config(disable=True)
     stock.load_lora_weights(str(lora))
-    sizes = {"height": 32, "width": 48, "num_frames": FRAMES, "num_inference_steps": 3, "max_sequence_length": 16}
+    sizes = {"height": 32, "width": 48, "num_frames": FRAMES, "num_inference_steps": 2, "max_sequence_length": 16}
     theirs = stock(
         prompt=CAPTIONS["a"], guidance_scale=1.0, latents=initial[None], output_type="latent", **sizes
     ).frames
@@ -140,7 +140,7 @@ def killed(records: Iterator[TrainingRecord], step: int) -> None:
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_killed_run_ends_at_the_same_bits(accelerator: Accelerator, job: Job, checkpointing: bool) -> None:
-    more = {"accumulate": 2, "gradient_checkpointing": checkpointing, "save_every": 2}
+    more = {"accumulate": 2, "gradient_checkpointing": checkpointing, "save_every": 2, "num_frames": 9, "held_out": 0}
     whole = job(output="whole", **more)
     _, weights = trained(accelerator, whole)
     again = job(output="again", **more)

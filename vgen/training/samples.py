@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import pad
@@ -91,8 +92,15 @@ def encode_samples(
 
 
 def read_sample(path: Path, *, text_length: int) -> Sample:
-    """A window as it was encoded."""
-    held = load_file(path)
+    """A window as it was encoded.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        held = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: damaged; remove it, so that it is made anew") from error
     return Sample(
         x0_BCTHW=held["latents"],
         text_BMD=_padded(held["text"], text_length),
