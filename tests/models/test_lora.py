@@ -161,6 +161,25 @@ def test_metadata_of_diffusers_says_the_alpha(folder: Path, pairs: Pairs, tmp_pa
     torch.testing.assert_close(ours, stock_latents(folder, (tmp_path, 1.0)), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("rslora", [False, True])
+def test_a_folder_of_peft(folder: Path, pairs: Pairs, tmp_path: Path, rslora: bool) -> None:
+    """What `PeftModel.save_pretrained` writes; its alpha stands beside the weights."""
+    names = {"lora_A": 0, "lora_B": 1}
+    tensors = {
+        f"base_model.model.{name}.{end}.weight": pair[i] for name, pair in pairs.items() for end, i in names.items()
+    }
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"whose adapter_config\.json says the alpha"):
+        pipeline_of(folder, tmp_path)
+    config = {"lora_alpha": 6, "use_rslora": rslora, "peft_type": "LORA"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    before, pipeline = weights_of(pipeline_of(folder)), pipeline_of(folder, tmp_path)
+    pipeline.fuse_lora()
+    wanted = added(before, pairs, 6 / RANK**0.5 if rslora else 6 / RANK)
+    for name, layer in lora_targets(pipeline.model.dit).items():
+        torch.testing.assert_close(layer.weight, wanted[f"{name}.weight"], rtol=0, atol=1e-5)
+
+
 def test_bias_and_full_differences(folder: Path, pairs: Pairs, tmp_path: Path) -> None:
     """Keys of extracted LoRA: a bias with and without a LoRA of its layer, a whole matrix, zeros of a norm."""
     before = weights_of(pipeline_of(folder))
