@@ -157,9 +157,8 @@ class LoraTraining:
         self.learner = Learner({"dit": self.dit}, optimizer, average=0.0, step=0, next_index=0)
         data = [file.path.stem for file in (*self.train, *self.held_out)]
         weights = {name: value for name, value in model.digests().items() if name.startswith("transformer")}
-        self.digest = recipe_digest(
-            asdict(recipe), attention.resolved(), data, weights, accelerator.num_processes, len(self.held_out)
-        )
+        setting = [accelerator.num_processes, len(self.held_out), str(self.dit.patch_embedding.weight.dtype)]
+        self.digest = recipe_digest(asdict(recipe), attention.resolved(), data, weights, setting)
         self.plan = Plan(minutes=0, steps=recipe.steps, warmup_steps=recipe.warmup_steps, cooldown=0.0)
         self._place, self._save_every = checkpoints / self.digest, save_every
         self.before: float | None = None
