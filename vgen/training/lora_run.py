@@ -12,7 +12,7 @@ from diffusers import WanPipeline
 
 from vgen.config import AttentionConfig
 from vgen.errors import InputError
-from vgen.files import check_parent, partial_path, publish, remove
+from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.models.card import ModelCard
 from vgen.models.load import LoadedModel, describe, load_model
 from vgen.models.schedulers import with_shift
@@ -98,6 +98,7 @@ def train_lora(
     size = {"height": recipe.height, "width": recipe.width}
     files = [sample_files(model, part, job.work / "latents", **size) for part in (train, held_out)]
     if accelerator.is_main_process:
+        _make_work(job.work)
         yield from encode_samples(model, [*files[0], *files[1]], **size)
     accelerator.wait_for_everyone()
     training = LoraTraining(
@@ -145,6 +146,13 @@ def _check_output(output: Path) -> None:
     check_parent(output)
     if output.exists():
         raise InputError(f"'{output}' exists; a LoRA is written to a new folder, so that none is replaced")
+
+
+def _make_work(work: Path) -> None:
+    """The folder for latents and checkpoints, which no repository around it should take in."""
+    with os_errors("make a folder at", work):
+        work.mkdir(parents=True, exist_ok=True)
+        (work / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _check_sizes(model: LoadedModel, recipe: LoraRecipe) -> None:
