@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": {"errors"},
     "judge": {"clip", "playground", "config", "processes", "lines"},
     "convert": {"models", "files"},
-    "training": {"models", "samplers", "playground"},
+    "training": {"models", "samplers", "playground", "sparsity"},
     "parallel": {"models", "attention"},
     "sparsity": {"config", "attention"},
     "sampling": {"config", "models", "samplers"},

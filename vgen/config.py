@@ -48,9 +48,10 @@ MAX_PROMPT = 20_000  # characters; models read 512 tokens, and a longer text wou
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """Which weights."""
+    """Which weights, and LoRA on them, rows of {path, scale, transformer}."""
 
     id: str = "playground"
+    lora: list[Any] | None = None
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,8 @@
 """`VideoPipeline`: a prompt or an image in, a clip out; the only place that knows all parts."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -19,6 +20,8 @@ from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
 from vgen.models.load import EMBEDDED, LoadedModel, load_model
+from vgen.models.lora_file import open_loras
+from vgen.models.lora_request import LoraRequest, LoraSource, lora_request
 from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib
 from vgen.run import Event, Run
@@ -51,6 +54,7 @@ class VideoPipeline:
         dtype: str = "auto",
         download: bool = False,
         performance: PerformanceConfig | str = "auto",
+        lora: Sequence[LoraSource] = (),
     ) -> Self:
         """Loads a model.
 
@@ -62,22 +66,61 @@ class VideoPipeline:
             download: fetch a model of the hub where its cache does not hold it whole; nothing is fetched otherwise.
             performance: `auto` keeps all weights on the device where they fit, `speed` always, `memory` as few as
                 possible; or with settings of its own, `PerformanceConfig(mode="manual", offload="model")`.
+            lora: LoRA files, `PATH[@SCALE]` or {path, scale, transformer} each; a hub id has to be in the cache.
 
         Raises:
-            ModelError: the model cannot be loaded; the message says why and what to do.
+            ModelError: the model or a LoRA cannot be loaded; the message says why and what to do.
             ConfigError, ResourceError: device or dtype are unknown or absent, or the disk is too full.
         """
-        where = pick_device(device)
+        where, loras = pick_device(device), [lora_request(source) for source in lora]
         asked = wanted(str(model)) if download else None
         if asked is not None:
             fetch_files(offer(asked))
         asks = performance if isinstance(performance, PerformanceConfig) else PerformanceConfig(mode=performance)
         config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
         rungs = rungs_of(config.performance)
-        loaded = load_model(
-            str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where), rungs=rungs
-        )
+        picked, free = pick_dtype(dtype, where), free_mib(where)
+        loaded = load_model(str(model), device=where, dtype=picked, free_mib=free, rungs=rungs, lora=loras)
         return cls(loaded, config.performance)
+
+    def load_lora(self, *lora: LoraSource) -> None:
+        """Puts LoRA on the model, beside those that are, each `PATH[@SCALE]` or {path, scale, transformer}.
+
+        Raises:
+            ModelError: a file is damaged, or does not fit the model; nothing is put on then.
+            ConfigError: a scale that is not possible, those that are on are fused, or weights are offloaded.
+        """
+        model, requests = self.model, [lora_request(source) for source in lora]
+        model.residence.weights_change()
+        experts = [expert for expert in (model.dit, model.dit_2) if expert is not None]
+        model.adapters.add(open_loras(requests, experts, model.id))
+
+    def fuse_lora(self) -> None:
+        """Merges the LoRA into the weights: as fast as without them, and equal within rounding.
+
+        Raises:
+            ConfigError: there are none, they are fused already, or the weights are quantised or offloaded.
+        """
+        self.model.residence.weights_change()
+        self.model.adapters.fuse()
+
+    def unfuse_lora(self) -> None:
+        """Takes the LoRA out of the weights again, which are then to the bit what they were.
+
+        Raises:
+            ConfigError: they are not fused, or weights are offloaded.
+        """
+        self.model.residence.weights_change()
+        self.model.adapters.unfuse()
+
+    def unload_lora(self) -> None:
+        """Takes all LoRA off; the weights are to the bit what they were.
+
+        Raises:
+            ConfigError: there are none, or weights are offloaded.
+        """
+        self.model.residence.weights_change()
+        self.model.adapters.remove()
 
     @property
     def device(self) -> torch.device:
@@ -260,6 +303,7 @@ class VideoPipeline:
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
         notes += tiling_note(job, self.model, fitted.rungs[0])
         notes += () if fitted.rungs[0].offload == "none" and fitted.rungs[0].keep_text_encoder else (fitted.why,)
+        notes = (*self.model.adapters.notes, *notes)
         verifier: Verifier[Any] | None = None
         if job.search.redo and draws is None:
             verifier = JudgeVerifier(
@@ -289,10 +333,19 @@ class VideoPipeline:
             "run.device": (pick_device(config.run.device), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
             "performance.storage": (config.performance.storage, self.performance.storage),
+            "model.lora": (
+                _by_transformer(map(lora_request, config.model.lora or ())),
+                _by_transformer(self.model.adapters.requests),
+            ),
         }
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")
+
+
+def _by_transformer(requests: Iterable[LoraRequest]) -> list[LoraRequest]:
+    """LoRA in the order in which they act: they add up in each transformer."""
+    return sorted(requests, key=attrgetter("transformer"))
 
 
 def _loaded(source: "ImageSource | None") -> LoadedImage | None:

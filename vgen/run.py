@@ -247,6 +247,8 @@ class Run:
                 "commit": model.commit,
                 "name": model.card.name,
                 "digests": model.digests(),
+                "lora": model.adapters.rows(),
+                "lora_fused": model.adapters.fused,
             },
             "versions": versions(),
             "machine": machine(device),

@@ -23,9 +23,9 @@ from vgen.config import merge
 from vgen.convert.fit import check_fit
 from vgen.convert.folder import Conversion, plan_conversion, write_conversion
 from vgen.convert.methods import METHODS, warped
-from vgen.convert.names import diffusers_name
 from vgen.errors import ConfigError, InputError, ModelError, ResourceError
 from vgen.models.load import load_model
+from vgen.models.names import diffusers_name
 from vgen.pipeline import VideoPipeline
 from vgen.samplers import NoiseSource, Renoise
 

@@ -35,8 +35,8 @@ def folder(originals: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(originals["playground"], tmp_path / "model"))
 
 
-def load(folder: Path, **options: float) -> LoadedModel:
-    return load_model(str(folder), device=torch.device("cpu"), dtype=torch.float32, **options)
+def load(folder: Path, free_mib: float | None = None) -> LoadedModel:
+    return load_model(str(folder), device=torch.device("cpu"), dtype=torch.float32, free_mib=free_mib)
 
 
 def edit(path: Path, **values: Any) -> None:

@@ -13,18 +13,25 @@ from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
 from vgen.errors import ConfigError, InputError
+from vgen.models.lora_request import lora_rows
 
 if TYPE_CHECKING:
     from vgen.pipeline import VideoPipeline
     from vgen.search import AnyRun
 
-__all__ = ["GenerateCommand", "generate"]
+__all__ = ["GenerateCommand", "generate", "size_of"]
 
 PromptAt = typer.Option("--prompt-at", metavar="TIME PROMPT", help="What is seen from a time on: 4s 'a cube falls'.")
 PROMPTS_LIMIT_BYTES = 1 << 20
 Flag = typer.Option
 Words = typer.Argument(metavar="PROMPT [KEY=VALUE ...]", help="What should be seen; then config keys, if any.")
 Output = typer.Option("-o", "--output", help=".mp4, .gif, .mkv (lossless), or a folder of PNG frames.")
+Lora = typer.Option(
+    "--lora", metavar="PATH[@SCALE]", help="LoRA file, folder or cached hub id to put on the model; may be repeated."
+)
+Lora2 = typer.Option(
+    "--lora-2", metavar="PATH[@SCALE]", help="The same for a model's second transformer; --lora is for the first."
+)
 Force = typer.Option("--force-sampler", help="Run a sampler that the model was not trained for.")
 
 FreeText = typer.Option("--free-text-encoder/--keep-text-encoder", help="Free it once the prompts are encoded.")
@@ -55,6 +62,8 @@ def generate(
         str | None, Flag(help="'playground' (comes with vgen), a diffusers-format folder, or a hub id.")
     ] = None,
     download: Annotated[bool | None, Download] = None,
+    lora: Annotated[list[str] | None, Lora] = None,
+    lora_2: Annotated[list[str] | None, Lora2] = None,
     prompt_at: Annotated[list[str] | None, PromptAt] = None,
     story: Annotated[Path | None, Flag(help="YAML list of {at: seconds, prompt: words}.")] = None,
     extend: Annotated[str | None, Flag(help="Clip (or its .json) to go on from; the length is what is added.")] = None,
@@ -90,7 +99,7 @@ def generate(
 ) -> None:
     """Make a clip. Only the prompt is needed; everything else has a default that fits the model."""
     prompt, assignments = _split(words or [], prompts is not None or resume is not None)
-    width, height = _size(size)
+    width, height = size_of(size)
     flags = {
         "request.prompt": prompt,
         "request.story": _story(prompt_at, story),
@@ -98,6 +107,7 @@ def generate(
         "request.last_image": last_image,
         "request.extend": extend,
         "model.id": model,
+        "model.lora": lora_rows(lora, lora_2),
         "sampler.name": sampler,
         "attention.name": attention,
         "request.seconds": seconds,
@@ -154,7 +164,11 @@ def _generate_all(
 
     ready(config.model.id, download)
     pipeline = VideoPipeline.from_pretrained(
-        config.model.id, device=config.run.device, dtype=config.run.dtype, performance=config.performance
+        config.model.id,
+        device=config.run.device,
+        dtype=config.run.dtype,
+        performance=config.performance,
+        lora=config.model.lora or (),
     )
     runs = _runs(pipeline, config, said, prompts)
     paths = _paths(config.output.path, len(runs))
@@ -219,7 +233,12 @@ def _split(words: list[str], no_prompt: bool) -> tuple[str | None, list[str]]:
     return words[0], words[1:]
 
 
-def _size(size: str | None) -> tuple[int | None, int | None]:
+def size_of(size: str | None) -> tuple[int | None, int | None]:
+    """Width and height of `--size`.
+
+    Raises:
+        InputError: it is no WxH.
+    """
     if size is None:
         return None, None
     sides = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", size.lower())

@@ -145,8 +145,10 @@ def _told_how_to_go_on(run: AnyRun, checkpoint: Checkpoint | None) -> Iterator[N
     finally:
         if checkpoint is not None and not done and checkpoint.in_use and checkpoint.begun:
             model = "" if run.model.id == EMBEDDED else f" --model {shlex.quote(run.model.id)}"
+            options = [({1: "--lora", 2: "--lora-2"}[one.transformer], one) for one in run.model.adapters.requests]
+            loras = "".join(f" {option} {shlex.quote(f'{one.path}@{one.scale:g}')}" for option, one in options)
             folder = shlex.quote(str(checkpoint.path))
-            say(f"finished chunks are kept; go on with: vgen generate --resume {folder}{model}")
+            say(f"finished chunks are kept; go on with: vgen generate --resume {folder}{model}{loras}")
 
 
 @contextmanager

@@ -7,10 +7,13 @@ from vgen.config import knob_of
 from vgen.errors import ConfigError, InputError, ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vgen.clip import Clip
     from vgen.frames import Frames
+    from vgen.models.lora_request import LoraRequest
 
-__all__ = ["base_of", "check_commit", "checked", "draws_of", "image_of", "set_threads"]
+__all__ = ["base_of", "check_commit", "checked", "draws_of", "image_of", "loras_of", "set_threads"]
 
 
 MAX_DRAW = 1000  # more than a piece is ever made
@@ -122,3 +125,48 @@ def set_threads(recorded: object) -> None:
 
     if isinstance(recorded, int):
         torch.set_num_threads(max(1, min(recorded, os.cpu_count() or 1)))
+
+
+def loras_of(past: dict[str, Any], named: "Sequence[str]", where: Path) -> "list[LoraRequest]":
+    """The LoRA of a run, from files that the user names; which file is which is found by digest.
+
+    Args:
+        past: the record, whose scales are taken, and no path.
+        named: the files, in any order.
+        where: the record, for messages.
+
+    Raises:
+        ModelError: one is missing, too many are named, or one is not of the record.
+        ConfigError: something that no run of vgen writes.
+    """
+    from vgen.models.files import sha256_of
+    from vgen.models.lora_file import find_lora
+    from vgen.models.lora_request import lora_request
+
+    rows = past["model"].get("lora") or []
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("sha256"), str) for row in rows
+    ):
+        raise ConfigError(f"{where}: not a record of a run: its 'lora' is no list of files with digests")
+    if rows and not named:
+        some = ", ".join(str(row.get("file"))[:60] for row in rows)
+        raise ModelError(f"{where}: made with LoRA {some}; name each with --lora")
+    files = {sha256_of(find_lora(lora_request(word))): word for word in named}
+    strange = [word for digest, word in files.items() if digest not in {row["sha256"] for row in rows}]
+    if strange:
+        raise ModelError(f"{where}: not made with LoRA '{strange[0]}', whose digest is another")
+    missing = [str(row.get("file"))[:60] for row in rows if row["sha256"] not in files]
+    if missing:
+        raise ModelError(f"{where}: made with LoRA {missing[0]} too; name it with --lora")
+    return [_same_lora(row, files[row["sha256"]], where) for row in rows]
+
+
+def _same_lora(row: dict[str, Any], word: str, where: Path) -> "LoraRequest":
+    """A LoRA at the record's scale; another one said is refused."""
+    from vgen.models.lora_request import lora_request
+
+    named = lora_request(word)
+    then = lora_request({"path": named.path} | {key: row.get(key) for key in ("scale", "transformer")})
+    if named.path != word and named.scale != then.scale:
+        raise ConfigError(f"{where}: LoRA {named.path} was at scale {then.scale:g} there, asked for {named.scale:g}")
+    return then

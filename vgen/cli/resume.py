@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["go_on"]
 
 _FREE_HERE = ("performance.offload", "performance.keep_text_encoder")  # changes no pixel
-_FREE = ("model.id", *_FREE_HERE)  # the first only finds the model, whose weights are compared
+# the first two only find the model and its LoRA, which are compared by digest
+_FREE = ("model.id", "model.lora", *_FREE_HERE)
 
 
 def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format, download: bool | None) -> None:
@@ -34,9 +35,10 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     quiet()
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
     from vgen.cli.output import tell, write_run
-    from vgen.cli.past import base_of, check_commit, checked, image_of, set_threads
+    from vgen.cli.past import base_of, check_commit, checked, image_of, loras_of, set_threads
     from vgen.machine import machine
     from vgen.models.load import EMBEDDED
+    from vgen.models.lora_request import lora_request
     from vgen.pipeline import VideoPipeline
 
     if not folder.name:
@@ -60,9 +62,13 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
     resolved |= {key: value for key, value in asked.items() if key in _FREE_HERE}
     config, said = merge((f"run {checkpoint.path}", resolved))
+    named = [f"{one.path}@{one.scale!r}" for one in map(lora_request, asked.get("model.lora") or ())]
+    loras = loras_of(past, named, checkpoint.path)
     pipeline = VideoPipeline.from_pretrained(
-        model or EMBEDDED, device=device, dtype=dtype, performance=config.performance
+        model or EMBEDDED, device=device, dtype=dtype, performance=config.performance, lora=loras
     )
+    if past["model"].get("lora_fused") is True:
+        pipeline.fuse_lora()
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{checkpoint.path}: made with other weights than those of model '{pipeline.model.id}'")
     _tell_other_machine(past["machine"], machine(pipeline.device))

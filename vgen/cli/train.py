@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from vgen.cli.train_lora import lora
 from vgen.cli.train_travl import travl
 
 __all__ = ["app"]
 
-app = typer.Typer(name="train", help="Train the embedded model, or a critic.", no_args_is_help=True)
+app = typer.Typer(name="train", help="Train a LoRA, the embedded model, or a critic.", no_args_is_help=True)
+app.command("lora")(lora)
 app.command("travl")(travl)
 
 

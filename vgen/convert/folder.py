@@ -18,7 +18,6 @@ from diffusers import WanTransformer3DModel
 
 from vgen.convert.fit import check_fit
 from vgen.convert.methods import METHODS
-from vgen.convert.names import diffusers_name
 from vgen.convert.states import State, choose_state, read_states
 from vgen.errors import ConfigError, InputError, ModelError, ResourceError, listed, nearest
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
@@ -26,6 +25,7 @@ from vgen.models.card import CARD_FILE, ModelCard
 from vgen.models.files import read_json
 from vgen.models.hub import INDEX_FILE
 from vgen.models.load import describe
+from vgen.models.names import diffusers_name
 
 __all__ = ["Conversion", "check_free", "plan_conversion", "write_conversion"]
 

@@ -232,10 +232,10 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
     The config is `WanTransformer3DModel`'s, argument by argument.
     """
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["VideoDiTBlock"]
     _repeated_blocks: ClassVar[list[str]] = ["VideoDiTBlock"]
-    _skip_layerwise_casting_patterns: ClassVar[list[str]] = ["patch_embedding", "condition_embedder", "norm"]
+    _skip_layerwise_casting_patterns: ClassVar[list[str]] = ["patch_embedding", "condition_embedder", "norm", "lora_"]
     _keep_in_fp32_modules: ClassVar[list[str]] = ["time_embedder", "scale_shift_table", "norm1", "norm2", "norm3"]
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = ["norm_added_q"]
 
@@ -279,6 +279,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         self.norm_out = FP32LayerNorm(dim, eps, elementwise_affine=False)
         self.proj_out = nn.Linear(dim, out_channels * math.prod(patch_size))
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
+        self.gradient_checkpointing = False
 
     def prepare_text(self, text_BMD: Tensor, image_BMD: Tensor | None = None) -> PreparedText:
         """Cross-attention keys and values for one prompt, to be computed once and passed to every `forward`.
@@ -333,7 +334,12 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
         for layer in range(len(self.blocks)):
             texts = early if layer < len(self.blocks) // 2 else late
-            x_BLD = self._block(layer)(x_BLD, modulation_BT6D, texts, layer, shared)
+            block = self._block(layer)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                assert context is None, "a block that is computed twice would be committed twice"
+                x_BLD = self._gradient_checkpointing_func(block, x_BLD, modulation_BT6D, texts, layer, shared)
+            else:
+                x_BLD = block(x_BLD, modulation_BT6D, texts, layer, shared)
         if shared.context is not None and shared.slots is not None:
             shared.context.publish(indices, shared.slots)
 

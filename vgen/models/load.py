@@ -37,6 +37,9 @@ from vgen.models.files import (
     weight_files,
 )
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
+from vgen.models.lora import Adapters
+from vgen.models.lora_file import open_loras
+from vgen.models.lora_request import LoraRequest
 from vgen.models.residence import Residence
 from vgen.models.settings import defaults
 from vgen.models.text import PromptEncoder
@@ -95,6 +98,7 @@ class LoadedModel:
         images: image processor and encoder, in fp32, where the transformer reads what they make.
         commit: of the hub, where it was asked for by its hub id.
         residence: where the weights are; who runs a component asks it for them.
+        adapters: LoRA that are put on the transformers.
     """
 
     id: str
@@ -109,6 +113,7 @@ class LoadedModel:
     boundary: float | None = None
     images: ImageEncoder | None = None
     commit: str | None = None
+    adapters: Adapters = field(default_factory=Adapters)
     _states: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -190,6 +195,7 @@ def load_model(
     dtype: torch.dtype,
     free_mib: float | None = None,
     rungs: tuple[Placement, ...] = (Placement(),),
+    lora: Sequence[LoraRequest] = (),
 ) -> LoadedModel:
     """Loads a model by name or path.
 
@@ -201,6 +207,7 @@ def load_model(
             fp32 always: in half precision it gives black frames (a frequent complaint about other engines).
         free_mib: memory of the device that the weights may take; not checked where None.
         rungs: where weights may be kept; they are read into the first that fits, each straight to its place.
+        lora: files to put on, held to the model's config before its weights are read.
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
@@ -211,6 +218,8 @@ def load_model(
     dtypes = _dtypes(device, dtype)
     placement = _first_fitting(model, _parts_mib(checked, dtypes), rungs, _blocks(checked), free_mib)
     storage = _storage(placement, dtype)
+    experts = [part for part in TRANSFORMERS if part in checked.weights]
+    loras = open_loras(lora, [_meta(checked, part) for part in experts], model)
 
     def read(part: str) -> Any:
         loaded = _load_weights(checked, part, dtypes[part]).eval()
@@ -218,10 +227,13 @@ def load_model(
             loaded.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
         return loaded
 
-    residence = Residence(device, placement, read)
+    residence, adapters = Residence(device, placement, read), Adapters()
 
     def placed(part: str) -> Any:
         loaded = read(part)
+        if part in experts:  # its LoRA go where it goes
+            adapters.admit(loaded, checked.weights[part])
+            adapters.add([one for one in loras if experts[one.request.transformer - 1] == part])
         residence.admit(part, loaded)
         return loaded
 
@@ -230,7 +242,7 @@ def load_model(
     with _Naming(checked.folder / "scheduler"):
         cls, config = checked.classes["scheduler"], checked.configs["scheduler"]
         scheduler = cls.from_config({key: config[key] for key in defaults(cls) if key in config})
-    dits = [placed(part) for part in TRANSFORMERS if part in checked.weights]
+    dits = [placed(part) for part in experts]
     return LoadedModel(
         id=model,
         folder=checked.folder,
@@ -244,6 +256,7 @@ def load_model(
         boundary=checked.configs["pipeline"].get("boundary_ratio"),
         images=_load_images(checked, placed),
         commit=commit_of(model, checked.folder),
+        adapters=adapters,
     )
 
 
@@ -380,10 +393,14 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     if checked.classes[part] is CLIPVisionModel:
         shapes = read_tensors(shapes)
     check_depth(config, len(shapes), where)
-    with _Naming(where), torch.device("meta"):
-        skeleton = _skeleton(checked.classes[part], config)
-    check_tensors(skeleton, shapes, where)
+    check_tensors(_meta(checked, part), shapes, where)
     return weight_bytes(shapes, dtype)
+
+
+def _meta(checked: _Checked, part: str) -> nn.Module:
+    """A component without weights."""
+    with _Naming(checked.folder / part), torch.device("meta"):
+        return _skeleton(checked.classes[part], checked.configs[part])
 
 
 def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:

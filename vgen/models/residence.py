@@ -18,7 +18,7 @@ import torch
 from diffusers.hooks import HookRegistry, apply_group_offloading
 from torch import Tensor, nn
 
-from vgen.errors import ResourceError
+from vgen.errors import ConfigError, ResourceError
 from vgen.models.shelf import FROM_FILE, FromFile, Shelf
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement
 
@@ -94,6 +94,21 @@ class Residence:
             self._stream(part)
         else:
             self._bring(part)
+
+    def weights_change(self) -> None:
+        """Before weights are changed in place: copies of them that rest in files are given up.
+
+        Raises:
+            ConfigError: some are not on the device, where a change would not reach them.
+        """
+        away = [part for part in TRANSFORMERS if self._at.get(part, ON) != ON]
+        if away:
+            raise ConfigError(
+                f"LoRA are put on and taken off where the transformer is on the device; this one is not, with "
+                f"{self.placement}; load the pipeline with them, or without offload"
+            )
+        for part in TRANSFORMERS:
+            self._clear(part)
 
     def encoded(self) -> None:
         """Prompts and images are encoded: frees their encoders where the placement says so."""

@@ -152,12 +152,20 @@ class Saving:
         digest: names the recipe; a checkpoint of another one is refused.
         report_every: steps between records.
         save_every_s: seconds of training between checkpoints, each with a validation.
+        save_every: steps between checkpoints too, where given.
+        writes: whether this process keeps them; all read them.
     """
 
     checkpoints: Path
     digest: str
     report_every: int = 20
     save_every_s: float = 180.0
+    save_every: int | None = None
+    writes: bool = True
+
+    def due(self, run_steps: int, since_s: float) -> bool:
+        """Whether a checkpoint is to be written after so many steps, and so long since the last."""
+        return since_s > self.save_every_s or (self.save_every is not None and run_steps % self.save_every == 0)
 
 
 def run(
@@ -184,8 +192,9 @@ def run(
     while plan.done(learner.run_steps, learner.spent_s) < 1:
         seen.append(step())
         values: dict[str, float] = {}
-        if learner.spent_s - saved_s > saving.save_every_s:
-            save_checkpoint(saving.checkpoints, learner, saving.digest)
+        if saving.due(learner.run_steps, learner.spent_s - saved_s):
+            if saving.writes:
+                save_checkpoint(saving.checkpoints, learner, saving.digest)
             saved_s = learner.spent_s
             with learner.average_in_place():
                 values = validate()
@@ -194,7 +203,8 @@ def run(
             seen = []
             done, eta_s = plan.done(learner.run_steps, learner.spent_s), learner.eta_s(plan)
             yield TrainingRecord(stage=stage, step=learner.step, done=done, eta_s=eta_s, values=values)
-    save_checkpoint(saving.checkpoints, learner, saving.digest)
+    if saving.writes:
+        save_checkpoint(saving.checkpoints, learner, saving.digest)
 
 
 def named_parameters(modules: dict[str, nn.Module]) -> list[tuple[str, nn.Parameter]]:

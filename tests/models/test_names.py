@@ -6,7 +6,7 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 
 from tests.convert.files import originals
 from tests.folders import tiny_transformer
-from vgen.convert.names import diffusers_name
+from vgen.models.names import diffusers_name
 
 IMAGE = {"image_dim": 20, "added_kv_proj_dim": 48, "in_channels": 36}
 KINDS: dict[str, dict[str, int]] = {"text": {}, "image": IMAGE, "two ends": IMAGE | {"pos_embed_seq_len": 514}}

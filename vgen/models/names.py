@@ -7,9 +7,10 @@ diffusers' loaders/single_file_utils.py and scripts/convert_wan_to_diffusers.py.
 
 import re
 
-__all__ = ["diffusers_name"]
+__all__ = ["diffusers_module", "diffusers_name"]
 
 BLOCK = re.compile(r"(blocks\.\d+\.)(.+)")
+FLAT_BLOCK = re.compile(r"blocks_(\d+)_(.+)")
 
 # modules, or tensors that stand alone
 OUTSIDE_BLOCKS = {
@@ -47,4 +48,19 @@ def diffusers_name(name: str) -> str | None:
     module, dot, kind = rest.rpartition(".")
     if kind in ("weight", "bias") and module in table:
         return f"{start}{table[module]}{dot}{kind}"
+    return start + table[rest] if rest in table else None
+
+
+def diffusers_module(name: str) -> str | None:
+    """The name in diffusers of a module of Wan's own code; None where Wan has no such module.
+
+    Args:
+        name: with dots, or with underscores in their place, as musubi-tuner writes it.
+    """
+    named = diffusers_name(f"{name}.weight")
+    if named is not None:
+        return named.removesuffix(".weight")
+    flat = FLAT_BLOCK.fullmatch(name)
+    start, rest = (f"blocks.{flat[1]}.", flat[2]) if flat else ("", name)
+    table = {theirs.replace(".", "_"): ours for theirs, ours in (IN_BLOCK if flat else OUTSIDE_BLOCKS).items()}
     return start + table[rest] if rest in table else None
