@@ -18,11 +18,13 @@ from vgen.job import resolve
 from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
-from vgen.models.load import EMBEDDED, LoadedModel, load_model
+from vgen.models.load import EMBEDDED, AnyModel, load_model
+from vgen.models.stock.model import StockModel
 from vgen.plan import check_memory, free_mib, plan_of
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
-from vgen.search import AnyRun, BestOf, JudgeVerifier, prompt_of, rule_sets
+from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
+from vgen.stock.start import start_stock
 
 __all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
 
@@ -36,7 +38,7 @@ class VideoPipeline:
         model: as loaded.
     """
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: AnyModel) -> None:
         self.model = model
 
     @classmethod
@@ -194,7 +196,7 @@ class VideoPipeline:
         if seeds[-1] > MAX_SEED:
             raise ConfigError(f"seed={seeds[0]} leaves no seeds for best_of={search.best_of}; seeds end at {MAX_SEED}")
 
-        def run(seed: int) -> Run:
+        def run(seed: int) -> OneRun:
             if seed == first.job.seed:
                 return first
             one = replace(config, request=replace(config.request, seed=seed))
@@ -213,7 +215,7 @@ class VideoPipeline:
         initial_CTHW: Tensor | None = None,
         attention: VideoAttention | None = None,
         draws: tuple[int, ...] | None = None,
-    ) -> Run:
+    ) -> OneRun:
         """A run that has checked everything and done nothing yet.
 
         Args:
@@ -233,6 +235,18 @@ class VideoPipeline:
         loaded = _loaded(config.request.image if image is None else image)
         last = _loaded(config.request.last_image if last_image is None else last_image)
         before = config.request.extend if base is None else base
+        if isinstance(self.model, StockModel):
+            return start_stock(
+                self.model,
+                config,
+                said,
+                image=loaded,
+                last_image=last,
+                base=before,
+                initial_CTHW=initial_CTHW,
+                attention=attention,
+                draws=draws,
+            )
         extended = before if isinstance(before, Clip) or before is None else Clip.read(clip_of(before))
         first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
         job = resolve(config, said, self.model, first_YX3, extended, last_YX3)

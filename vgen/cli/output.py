@@ -24,6 +24,7 @@ from vgen.models.load import EMBEDDED
 from vgen.records import check_record, comment_of, write_record
 from vgen.run import Event
 from vgen.search import AnyRun
+from vgen.stock.job import StockJob
 from vgen.video.write import VideoWriter, check_output, open_writer
 
 __all__ = ["check_files", "claimed", "tell", "write_run"]
@@ -31,7 +32,7 @@ __all__ = ["check_files", "claimed", "tell", "write_run"]
 PREVIEWS = 4  # in the fall of a frame from noise to clean
 
 
-def check_files(path: Path, job: Job, output: OutputConfig) -> None:
+def check_files(path: Path, job: Job | StockJob, output: OutputConfig) -> None:
     """Checks before a run that everything it will write at and beside `path` can be written.
 
     Raises:
@@ -42,12 +43,12 @@ def check_files(path: Path, job: Job, output: OutputConfig) -> None:
     for picture in _pictures(path, job, output).values():
         check_file(picture)
     checkpoint = Checkpoint.beside(path)
-    if job.sampling.in_chunks or checkpoint.begun:
+    if job.in_chunks or checkpoint.begun:
         checkpoint.check()
 
 
 @contextmanager
-def claimed(asked: Path | None, job: Job) -> Iterator[Path]:
+def claimed(asked: Path | None, job: Job | StockJob) -> Iterator[Path]:
     """The path that was asked for, or `clip.mp4` in a new folder, which goes again where nothing was written to it."""
     path = default_output(job.prompt, job.seed) if asked is None else asked
     try:
@@ -186,7 +187,7 @@ class _Previewer:
             remove(self.path)
 
 
-def _pictures(path: Path, job: Job, output: OutputConfig) -> dict[str, Path]:
+def _pictures(path: Path, job: Job | StockJob, output: OutputConfig) -> dict[str, Path]:
     """The pictures beside a clip."""
     wanted = {"image": job.image_YX3 is not None, "last-image": job.last_image_YX3 is not None}
     wanted |= {"sheet": output.sheet, "preview": output.preview}

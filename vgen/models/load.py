@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -28,19 +28,35 @@ from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, c
 from vgen.models.dit import VideoDiT
 from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
+from vgen.models.stock.catalogue import family_of
+from vgen.models.stock.check import check_stock, check_stock_card, check_stock_index, completed
+from vgen.models.stock.encoders import bare_names
+from vgen.models.stock.family import Family
+from vgen.models.stock.model import StockModel
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
 
-__all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model", "weights_mib"]
+__all__ = [
+    "EMBEDDED",
+    "AnyModel",
+    "LoadedModel",
+    "describe",
+    "embedded_folder",
+    "find_folder",
+    "load_model",
+    "weights_mib",
+]
 
 EMBEDDED = "playground"
 CONFIG_FILES = {
     "tokenizer": "tokenizer_config.json",
+    "tokenizer_2": "tokenizer_config.json",
     "scheduler": "scheduler_config.json",
     "image_processor": "preprocessor_config.json",
 }
 WEIGHTS = {
     "text_encoder": "model.safetensors",
+    "text_encoder_2": "model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
     "transformer": "diffusion_pytorch_model.safetensors",
     "transformer_2": "diffusion_pytorch_model.safetensors",
@@ -97,6 +113,11 @@ class LoadedModel:
     commit: str | None = None
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    @property
+    def grid_px(self) -> int:
+        """Pixels that height and width are multiples of."""
+        return int(self.vae.config.scale_factor_spatial * self.dit.config.patch_size[1])
+
     def digests(self) -> dict[str, str]:
         """sha256 of every file that a run depends on, by its path in the folder: weights, configs, tokenizer, card.
 
@@ -112,6 +133,9 @@ class LoadedModel:
         return dict(self._digests)
 
 
+AnyModel: TypeAlias = LoadedModel | StockModel
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
     """A folder whose configs are all supported.
@@ -122,6 +146,7 @@ class _Checked:
         configs: by component.
         classes: what each component is loaded with.
         weights: files of each component that has some.
+        family: how it is loaded and asked, where it runs through a pipeline of diffusers.
     """
 
     folder: Path
@@ -129,6 +154,11 @@ class _Checked:
     configs: dict[str, dict[str, Any]]
     classes: dict[str, Any]
     weights: dict[str, list[Path]]
+    family: Family | None = None
+
+    def builder(self, part: str) -> Callable[[dict[str, Any]], Any] | None:
+        """How the config of a component is built that transformers loads; None where diffusers does."""
+        return (TRANSFORMERS if self.family is None else self.family.builders).get(self.classes[part])
 
 
 class _Naming:
@@ -149,7 +179,7 @@ class _Naming:
             raise ModelError(f"{self.where}: cannot be loaded: {type(error).__name__}: {said:.300}") from error
 
 
-def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib: float | None = None) -> LoadedModel:
+def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib: float | None = None) -> "AnyModel":
     """Loads a model by name or path.
 
     Args:
@@ -167,6 +197,8 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
     checked = _checked(find_folder(model))
     dtypes = _dtypes(device, dtype)
     _check_memory(model, _weights_mib(checked, dtypes), free_mib)
+    if checked.family is not None:
+        return _load_stock(model, checked, checked.family, device, dtypes)
     tokenizer = _load_tokenizer(checked)
     encoder = _load_weights(checked, "text_encoder", dtypes["text_encoder"]).to(device).eval()
     with _Naming(checked.folder / "scheduler"):
@@ -188,6 +220,35 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
     )
 
 
+def _load_stock(
+    model: str, checked: "_Checked", family: Family, device: torch.device, dtypes: dict[str, torch.dtype]
+) -> StockModel:
+    """The components of a pipeline of diffusers, each loaded as ours are, and the pipeline of them."""
+    index, folder = checked.configs["pipeline"], checked.folder
+    parts: dict[str, Any] = {
+        part: _load_weights(checked, part, dtypes[part]).to(device).eval() for part in checked.weights
+    }
+    for part in ("tokenizer", "tokenizer_2"):
+        if part in checked.classes:
+            parts[part] = _load_tokenizer(checked, part, part.replace("tokenizer", "text_encoder"))
+    with _Naming(folder / "scheduler"):
+        parts["scheduler"] = checked.classes["scheduler"].from_pretrained(folder / "scheduler", local_files_only=True)
+    pipe = family.assemble(index["_class_name"], parts, {flag: index.get(flag) is True for flag in family.flags})
+    pipe.set_progress_bar_config(disable=True)
+    own = [path for path in (folder / INDEX_FILE, folder / CARD_FILE) if path.is_file()]
+    used = [path for part in checked.classes for path in (folder / part).rglob("*") if path.is_file()]
+    return StockModel(
+        id=model,
+        folder=folder,
+        card=checked.card,
+        family=family,
+        pipe=pipe,
+        grid=family.grid(completed(checked.configs, checked.classes, folder)),
+        files=(*own, *used),
+        commit=commit_of(model, folder),
+    )
+
+
 def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> float:
     """Memory that the weights of a model take once loaded, from the headers of its files.
 
@@ -200,7 +261,12 @@ def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> floa
 def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
     """What each component runs in."""
     text_dtype = torch.float32 if device.type == "cpu" else dtype
-    fixed = {"text_encoder": text_dtype, "vae": torch.float32, "image_encoder": torch.float32}
+    fixed = {
+        "text_encoder": text_dtype,
+        "text_encoder_2": text_dtype,
+        "vae": torch.float32,
+        "image_encoder": torch.float32,
+    }
     return fixed | {"transformer": dtype, "transformer_2": dtype}
 
 
@@ -264,17 +330,24 @@ def find_folder(model: str) -> Path:
 def _checked(folder: Path) -> _Checked:
     """The folder after checking its configs, and that its weights are complete."""
     index = read_json(folder / INDEX_FILE)
-    classes = check_index(index, folder)
+    family = family_of(index.get("_class_name"))
+    classes = check_index(index, folder) if family is None else check_stock_index(family, index, folder)
     configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in classes}
     weights = {part: weight_files(folder / part, single) for part, single in WEIGHTS.items() if part in classes}
     for part in classes:
         if (folder / part / ADAPTER_FILE).exists():
             raise ModelError(f"{folder / part}: {ADAPTER_FILE} in a component is not supported; remove it")
-    check_configs(configs, classes, folder)
+    if family is None:
+        check_configs(configs, classes, folder)
+    else:
+        check_stock(family, index["_class_name"], configs, classes, folder)
     configs["pipeline"] = index
     card = card_for(folder, configs)
-    check_card(card, configs, folder)
-    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights)
+    if family is None:
+        check_card(card, configs, folder)
+    else:
+        check_stock_card(card, family, index["_class_name"], completed(configs, classes, folder), folder)
+    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights, family=family)
 
 
 def _check_memory(model: str, needed_mib: float, free_mib: float | None) -> None:
@@ -291,23 +364,21 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     shapes = tensor_shapes(checked.weights[part])
     if checked.classes[part] is CLIPVisionModel:
         shapes = read_tensors(shapes)
+    elif part == "text_encoder_2":
+        shapes = bare_names(shapes)
     check_depth(config, len(shapes), where)
     with _Naming(where), torch.device("meta"):
-        skeleton = _skeleton(checked.classes[part], config)
+        built = checked.builder(part)
+        cls = checked.classes[part]
+        skeleton: nn.Module = cls.from_config(config) if built is None else cls(built(config))
     check_tensors(skeleton, shapes, where)
     return weight_bytes(shapes, dtype)
-
-
-def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
-    built = TRANSFORMERS.get(cls)
-    model: nn.Module = cls.from_config(config) if built is None else cls(built(config))
-    return model
 
 
 def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
     where, cls = checked.folder / part, checked.classes[part]
     with _Naming(where), _without_bars():
-        built = TRANSFORMERS.get(cls)
+        built = checked.builder(part)
         if built is not None:
             return cls.from_pretrained(
                 where,
@@ -327,14 +398,16 @@ def _load_images(checked: _Checked, device: torch.device) -> ImageEncoder | None
     return ImageEncoder(make_processor(checked.configs["image_processor"]), encoder)
 
 
-def _load_tokenizer(checked: _Checked) -> PreTrainedTokenizerBase:
-    where = checked.folder / "tokenizer"
+def _load_tokenizer(
+    checked: _Checked, part: str = "tokenizer", encoder: str = "text_encoder"
+) -> PreTrainedTokenizerBase:
+    where = checked.folder / part
     with _Naming(where):
-        tokenizer: PreTrainedTokenizerBase = checked.classes["tokenizer"].from_pretrained(where, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = checked.classes[part].from_pretrained(where, local_files_only=True)
         largest = max(tokenizer.get_vocab().values(), default=-1)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{where}: the tokenizer has no pad token, and prompts are padded to the model's text length")
-    vocab_size = checked.configs["text_encoder"]["vocab_size"]
+    vocab_size = checked.configs[encoder]["vocab_size"]
     if not 0 <= largest < vocab_size:
         raise ModelError(
             f"{where}: the tokenizer's last token is {largest}, the text encoder knows 0 to {vocab_size - 1}"
