@@ -117,6 +117,11 @@ class Job:
         return self.sampling.in_chunks
 
     @property
+    def levels(self) -> tuple[float, ...]:
+        """Noise level of each step, falling."""
+        return self.sampling.table.per_step
+
+    @property
     def num_steps(self) -> int:
         """Noise levels."""
         return self.sampling.table.num_steps

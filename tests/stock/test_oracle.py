@@ -22,6 +22,16 @@ from vgen.stock.run import StockRun
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning")
 
 PROMPT, SEED, STEPS = "a red ball rolls to the right", 7, 3
+# blocks so small that a pattern shows in a clip of a few tokens; the first step is dense
+RADIAL = {
+    "attention.name": "radial",
+    "attention.min_reach": 1,
+    "attention.decay": 0.2,
+    "attention.sink": 0,
+    "attention.adjacent": "half",
+    "attention.block": 4,
+    "attention.dense_first_steps": 1,
+}
 Folders = Callable[[str], Path]
 Pipelines = Callable[[str], VideoPipeline]
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
@@ -142,4 +152,20 @@ def test_sparse_attention_that_keeps_all_changes_nothing_and_radial_does(layout:
     dense, _ = made(started(pipeline_of(layout), layout))
     whole, _ = made(started(pipeline_of(layout), layout, attention=SparseAttention(Full(), executor="reference")))
     torch.testing.assert_close(whole, dense, atol=1e-4, rtol=0)
-    print("\nDIFF", layout, float((whole - dense).abs().max()))
+    run = started(pipeline_of(layout), layout, **RADIAL)
+    sparse, _ = made(run)
+    assert (sparse - dense).abs().max() > 1e-4
+    first, *rest = run.record()["attention"]
+    assert (first["steps"], first["pattern"], first["density"]) == ("0", "dense", 1.0)
+    assert rest and {row["steps"] for row in rest} == {"1-2"}
+    assert all(row["token_density"] < 1 and row["pattern"].startswith("Radial") for row in rest)
+
+
+@every_layout
+def test_bfloat16_runs_and_decodes_in_float32(layout: str, folder_of: Folders) -> None:
+    pipeline = VideoPipeline.from_pretrained(folder_of(layout), device="cpu", dtype="bfloat16")
+    assert (pipeline.dtype, pipeline.model.vae.dtype) == (torch.bfloat16, torch.float32)
+    run = started(pipeline, layout, **{"request.num_inference_steps": 2, "attention.name": "radial"})
+    _, frames = made(run)
+    assert frames.std() > 1
+    assert {row["steps"] for row in run.record()["attention"]} == {"0-1"}  # levels are rounded as the pipeline does

@@ -26,6 +26,7 @@ from vgen.models.layout import check_alike, check_card_images, check_channels, c
 from vgen.models.settings import (
     Config,
     Settings,
+    check_derived,
     check_keys,
     check_settings,
     class_of,
@@ -126,7 +127,8 @@ def check_index(index: Config, where: Path) -> dict[str, Any]:
     pipeline = index.get("_class_name")
     if pipeline not in PIPELINES:
         raise ModelError(
-            f"{where}: model_index.json names the pipeline {short(pipeline)}; possible: {', '.join((*PIPELINES, *STOCK))}"
+            f"{where}: model_index.json names the pipeline {short(pipeline)}; possible: "
+            f"{', '.join((*PIPELINES, *STOCK))}"
         )
     possible = ALLOWED | {part: EXTRA[part] for part in EXTRA if is_there(index.get(part))}
     for key, value in index.items():
@@ -233,12 +235,7 @@ def encoder_config(config: Config) -> UMT5Config:
         ModelError: a key that follows from the others says something else.
     """
     built = UMT5Config(**{key: config[key] for key in ENCODER_KEYS if key in config})
-    for key in ("dense_act_fn", "is_gated_act"):
-        if config.get(key, getattr(built, key)) != getattr(built, key):
-            raise ModelError(
-                f"text_encoder: {key} is {short(config[key])}, "
-                f"but feed_forward_proj={built.feed_forward_proj!r} makes it {getattr(built, key)!r}"
-            )
+    check_derived(config, built)
     return built
 
 

@@ -74,6 +74,7 @@ LOAD_ERRORS = (
     AttributeError,
     ImportError,
     LookupError,
+    NameError,
     OSError,
     RuntimeError,
     SafetensorError,

@@ -12,6 +12,7 @@ from vgen.errors import ModelError
 __all__ = [
     "Config",
     "Settings",
+    "check_derived",
     "check_keys",
     "check_settings",
     "class_of",
@@ -86,6 +87,16 @@ def check_settings(config: Config, cls: Any, able: Settings, where: Path) -> Non
             number(config | {key: value}, key, where, supported)
         elif not isinstance(supported, Range) and value not in supported:
             raise unsupported(cls.__name__, key, value, supported, where)
+
+
+def check_derived(config: Config, built: Any) -> None:
+    """Holds what a T5's config says of its activation to what follows from its feed_forward_proj."""
+    for key in ("dense_act_fn", "is_gated_act"):
+        if config.get(key, getattr(built, key)) != getattr(built, key):
+            raise ModelError(
+                f"text_encoder: {key} is {short(config[key])}, "
+                f"but feed_forward_proj={built.feed_forward_proj!r} makes it {getattr(built, key)!r}"
+            )
 
 
 def complete(config: Config, cls: Any, where: Path) -> Config:

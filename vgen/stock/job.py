@@ -30,7 +30,8 @@ class StockJob(Shot):
         latent_shape: channels, frames, rows and columns of the noise, padding included.
         frames: latent frames that are decoded.
         levels: noise level of each step, as an attention is told it.
-        guided: whether steps run a second branch.
+        branched: whether steps run a second branch.
+        guided: whether its guidance scale has an effect.
         attention: of the model's self-attention.
         notes: what the user should know, one line each.
     """
@@ -40,6 +41,7 @@ class StockJob(Shot):
     latent_shape: Shape
     frames: int
     levels: tuple[float, ...]
+    branched: bool
     guided: bool
     attention: AttentionSettings
     notes: tuple[str, ...]
@@ -90,7 +92,7 @@ def resolve_stock(
     Raises:
         InputError, ConfigError, ModelError: what was asked cannot be done with this model.
     """
-    request, card, grid = config.request, model.card, model.grid
+    request, card, grid, family = config.request, model.card, model.grid, model.family
     prompts, _ = story_of(config)
     if len(prompts) > 1:
         raise ConfigError(
@@ -120,7 +122,7 @@ def resolve_stock(
         seed=secrets.randbits(SEED_BITS) if request.seed is None else request.seed,
     )
     notes = rounded + _read(model, shot)
-    levels = _levels(model, shot)
+    levels, branched = _levels(model, shot), family.branched(model.pipe, shot)
     attention, more = resolve_attention(config.attention, levels, layers_of(model))
     return StockJob(
         **{name: getattr(shot, name) for name in Shot.__slots__},
@@ -129,7 +131,8 @@ def resolve_stock(
         latent_shape=grid.latents(shot),
         frames=1 + (made - 1) // grid.temporal,
         levels=tuple(levels),
-        guided=model.family.guided(model.pipe, shot),
+        branched=branched,
+        guided=branched if family.guided is None else family.guided(model.pipe, shot),
         attention=attention,
         notes=(*notes, *more),
     )
@@ -146,7 +149,7 @@ def _read(model: StockModel, shot: Shot) -> list[str]:
     """Notes on how the texts are read; refuses one that would not be read whole, or not at all."""
     family, pipe = model.family, model.pipe
     family.check_shot(pipe, shot)
-    if shot.negative_prompt and not family.guided(pipe, shot):
+    if shot.negative_prompt and not family.branched(pipe, shot):
         raise ConfigError(
             f"a negative prompt works through guidance; guidance_scale={shot.guidance_scale:g} is not above 1"
         )

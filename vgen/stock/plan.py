@@ -16,7 +16,7 @@ PARTS = ("transformer", "vae", "text_encoder", "text_encoder_2")
 
 def stock_plan(job: StockJob, model: StockModel) -> Plan:
     """Estimates a job's memory; all its frames are decoded at once."""
-    width, branches = model.grid.width, 2 if job.guided else 1
+    width, branches = model.grid.width, 2 if job.branched else 1
     tokens = model.grid.tokens(job) + job.text_length
     activations = branches * tokens * (BUFFERS_DIT + 2 * MLP_RATIO) * width
     channels, T, H, W = job.latent_shape

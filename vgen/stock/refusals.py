@@ -1,25 +1,40 @@
-"""What a stock pipeline has no place for, refused by name; what is not in these tables is served.
+"""What a stock pipeline has no place for, refused by name: every key that is not in SERVED.
 
 A pipeline of diffusers makes one whole clip of one prompt, by steps of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
 
-from vgen.config import GenerateConfig, SamplerConfig, flat
+from vgen.config import GenerateConfig, flat, knob_of
 from vgen.errors import ConfigError
 from vgen.models.stock.model import StockModel
+from vgen.sparsity import ATTENTION_KEYS
 
 __all__ = ["refuse_foreign"]
 
-# key -> what it is for, which the pipelines lack; refused where it is not its default
-FOREIGN = {
-    "request.guidance_scale_2": "a second transformer",
-    "request.flow_shift": "a table of noise levels that vgen makes",
-    "search.redo": "going back to an earlier piece of a clip",
-    "search.prune": "guesses at clips under way",
-    "output.preview": "guesses at clips under way",
+# keys that are served, or looked at by name where they are resolved; knobs of attention patterns come on top
+SERVED = frozenset(
+    {
+        *(f"request.{name}" for name in ("prompt", "negative_prompt", "story", "image", "last_image", "extend", "fit")),
+        *(f"request.{name}" for name in ("seconds", "num_frames", "width", "height", "fps", "seed", "num_videos")),
+        *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale")),
+        *ATTENTION_KEYS,
+        "model.id",
+        "search.best_of",
+        "search.rules",
+        "run.device",
+        "run.dtype",
+        "output.path",
+        "output.sheet",
+    }
+)
+# why some of the others are not
+LACKS = {
+    "request.guidance_scale_2": "has one transformer",
+    "request.flow_shift": "makes its noise levels by the folder's scheduler",
+    "search.redo": "makes its clip as a whole, with no earlier piece to go back to",
+    "search.prune": "shows no guess at a clip under way",
+    "output.preview": "shows no guess at a clip under way",
 }
 
 
@@ -38,20 +53,15 @@ def refuse_foreign(
         ConfigError: names the first such key, and what is possible.
     """
     how = f"model '{model.id}' runs through diffusers' {model.pipeline}"
-    asked, usual = flat(config), flat(GenerateConfig())
     if config.sampler.name != "full":
         raise ConfigError(f"{how}, whose steps are its own: sampler '{config.sampler.name}' cannot run; possible: full")
-    for item in fields(SamplerConfig):
-        if getattr(config.sampler, item.name) != item.default:
-            raise ConfigError(f"{how}, whose steps are its own: sampler.{item.name} has no place there; leave it out")
-    for key, what in FOREIGN.items():
-        if asked[key] != usual[key]:
-            raise ConfigError(f"{how}, which lacks {what}: {key}={_short(asked[key])} has no place there; leave it out")
+    usual = flat(GenerateConfig())
+    for key, value in flat(config).items():
+        if key in SERVED or knob_of(key) is not None or value == usual[key]:
+            continue
+        why = "takes its steps by itself" if key.startswith("sampler.") else LACKS.get(key, "knows nothing of it")
+        raise ConfigError(f"{how}, which {why}: {key}={value!r:.40} has no place there; leave it out")
     if base is not None:
         raise ConfigError(f"{how}, which makes whole clips: --extend has no place there; leave it out")
     if draws is not None:
         raise ConfigError(f"{how}, which makes whole clips: the draws of a search have no place there")
-
-
-def _short(value: Any) -> str:
-    return f"{value!r:.40}"

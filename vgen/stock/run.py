@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from vgen.checkpoint import Checkpoint
 from vgen.clip import Clip
 from vgen.config import GenerateConfig, flat
 from vgen.drift import DriftMeter
-from vgen.errors import NumericalError
+from vgen.errors import ModelError, NumericalError
 from vgen.frames import Frames, digest_of
 from vgen.machine import machine, peak_mib, versions
 from vgen.models.families import install
@@ -67,7 +68,7 @@ class StockRun:
         self.notes = notes
         self.initial_CTHW = initial_CTHW
         self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0}
-        calls = job.num_steps * layers_of(model) * (2 if job.guided else 1)
+        calls = job.num_steps * layers_of(model) * (2 if job.branched else 1)
         self._attention = job.attention.build(calls) if attention is None else attention
         self._installed = attention is not None or job.attention.pattern != "dense"
         self._frames_FYX3: Frames | None = None
@@ -78,6 +79,7 @@ class StockRun:
 
         Raises:
             NumericalError: a latent or a frame became non-finite; names the step.
+            ModelError: the VAE makes other sizes than its config says.
         """
         return self.events()
 
@@ -102,7 +104,11 @@ class StockRun:
         with self._timed("decode"), torch.no_grad():
             latents_BCTHW = family.unpacked(pipe, given, (job.latent_shape[0], job.frames, *job.latent_shape[2:]))
             frames_FYX3 = self._decoded(pipe, latents_BCTHW)
-        assert len(frames_FYX3) == job.num_frames, f"{model.pipeline} made {len(frames_FYX3)}, not {job.num_frames}"
+        if frames_FYX3.shape[:3] != (job.num_frames, job.height, job.width):
+            raise ModelError(
+                f"model '{model.id}': its VAE makes {frames_FYX3.shape[:3]} of {latents_BCTHW.shape[2:]} latents, its "
+                f"config promises {(job.num_frames, job.height, job.width)}"
+            )
         self._frames_FYX3 = frames_FYX3
         yield Event(
             stage="decode",
@@ -180,7 +186,7 @@ class StockRun:
     def _denoised(self, pipe: Any, texts: dict[str, Tensor]) -> Generator[Event, None, Tensor]:
         """The steps, and at the end what the pipeline hands out."""
         total, done = self.job.num_steps, 0
-        steps = steps_of(lambda report: self._called(pipe, texts, report))
+        steps: Generator[int, None, Tensor] = steps_of(partial(self._called, pipe, texts))
         try:
             while True:
                 with self._timed("denoise"):

@@ -5,13 +5,25 @@ are held to the kind of the class's defaults, and the components to each other.
 """
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.card import ModelCard
-from vgen.models.settings import Config, check_keys, check_settings, class_of, complete, defaults, is_there, unsupported
+from vgen.models.settings import (
+    Config,
+    check_keys,
+    check_settings,
+    class_of,
+    complete,
+    defaults,
+    is_there,
+    number,
+    unsupported,
+)
 from vgen.models.stock.encoders import check_encoder
 from vgen.models.stock.family import Family
 
@@ -19,8 +31,9 @@ __all__ = ["check_stock", "check_stock_card", "check_stock_index", "completed"]
 
 MAX_NUMBER = 1 << 20
 MAX_ITEMS = 64
+SCALING = Range(1e-6, 1e6)
 # of a card, what the steps of a stock pipeline have no place for
-NO_PLACE = {
+NO_PLACE: dict[str, Any] = {
     "sampler": None,
     "solver": None,
     "sigmas": [],
@@ -75,11 +88,16 @@ def check_stock(
     full = completed(configs, classes, folder)
     for part in ("transformer", "vae"):
         _check_kinds(full[part], defaults(classes[part]), folder / part)
+    number(full["vae"], "scaling_factor", folder / "vae", SCALING)
     try:
         family.check(pipeline, full, folder)
-        family.grid(full)
+        grid = family.grid(full)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}: its configs make no model: {type(error).__name__}: {str(error):.200}") from error
+        raise ModelError(f"{folder}: its configs make no model: {type(error).__name__}: {error!s:.200}") from error
+    sizes = asdict(grid)
+    wrong = [name for name, size in sizes.items() if not all(n >= 1 for n in (size if name == "patch" else (size,)))]
+    if wrong:
+        raise ModelError(f"{folder}: its configs make a {wrong[0]} of {sizes[wrong[0]]}; at least 1 is needed")
 
 
 def completed(configs: dict[str, Config], classes: dict[str, Any], folder: Path) -> dict[str, Config]:
@@ -100,13 +118,13 @@ def check_stock_card(card: ModelCard, family: Family, pipeline: str, configs: di
             raise ModelError(f"{folder}: the model card's {name} {value} is no multiple of {grid.px}, the model's grid")
     if (card.num_frames - 1) % grid.frames:
         raise ModelError(f"{folder}: the model card's num_frames {card.num_frames} is not 1 + {grid.frames} n")
-    wanted = {"samplers": ["full"], "image": family.pipelines[pipeline]} | NO_PLACE
+    wanted: dict[str, Any] = {"samplers": ["full"], "image": family.pipelines[pipeline]} | NO_PLACE
     if text_length is not None:
         wanted["text_length"] = text_length
-    for name, value in wanted.items():
-        if getattr(card, name) != value:
+    for name, able in wanted.items():
+        if getattr(card, name) != able:
             raise ModelError(
-                f"{folder}: the model card says {name}: {short(getattr(card, name))}, and {pipeline} takes {value!r}"
+                f"{folder}: the model card says {name}: {short(getattr(card, name))}, and {pipeline} takes {able!r}"
             )
     if card.num_inference_steps < family.min_steps:
         raise ModelError(f"{folder}: the model card's num_inference_steps is below {family.min_steps}")

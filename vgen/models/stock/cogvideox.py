@@ -147,6 +147,7 @@ COGVIDEOX = Family(
         "rescale_betas_zero_snr": (True, False),
         "sample_max_value": Range(0.01, 100),
         "snr_shift_scale": Range(0.01, 100),
+        "trained_betas": (None,),
     },
     check=_check,
     grid=_grid,

@@ -8,7 +8,7 @@ from transformers import CLIPTextConfig, LlamaConfig, T5Config
 
 from vgen.config import Range
 from vgen.errors import ModelError
-from vgen.models.settings import Config, count, number
+from vgen.models.settings import Config, check_derived, count, number
 
 __all__ = ["bare_names", "check_encoder", "clip_config", "llama_config", "t5_config"]
 
@@ -54,7 +54,9 @@ def check_encoder(config: Config, cls: str, where: Path) -> None:
 
 def t5_config(config: Config) -> T5Config:
     """Of an encoder; the rest of what such a file holds is for decoders and training."""
-    return T5Config(**_of(config, T5_KEYS))
+    built = T5Config(**_of(config, T5_KEYS))
+    check_derived(config, built)
+    return built
 
 
 def llama_config(config: Config) -> LlamaConfig:

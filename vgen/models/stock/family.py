@@ -20,7 +20,18 @@ from vgen.errors import ModelError
 from vgen.models.settings import Config, Settings
 from vgen.samplers import NoiseSource
 
-__all__ = ["Builder", "Configs", "Family", "Grid", "Shape", "Shot", "agree", "first_frame", "stacked_noise"]
+__all__ = [
+    "Builder",
+    "Configs",
+    "Family",
+    "Grid",
+    "Shape",
+    "Shot",
+    "agree",
+    "count_tokens",
+    "first_frame",
+    "stacked_noise",
+]
 
 Builder: TypeAlias = Callable[[Config], Any]
 Configs: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -117,7 +128,8 @@ class Family:
         text_length: text tokens where a config fixes them; None where the card says.
         for_shot: the pipeline that makes a clip, of the same components.
         check_shot: refuses what this model cannot make though its family can; raises InputError.
-        guided: whether steps run a second branch, with the negative prompt.
+        branched: whether steps run a second branch, with the negative prompt.
+        guided: whether a guidance scale has an effect; where None, with a second branch alone.
         read: tokens that a prompt takes of the text length.
         notes: what a user should know of how a prompt is read.
         min_steps: the fewest that its table of noise levels is made for.
@@ -140,8 +152,9 @@ class Family:
     text_length: Callable[[Configs], int | None] = lambda configs: None
     for_shot: Callable[[Any, Shot], Any] = lambda pipe, shot: pipe
     check_shot: Callable[[Any, Shot], None] = lambda pipe, shot: None
-    guided: Callable[[Any, Shot], bool] = lambda pipe, shot: shot.guidance_scale > 1
-    read: Callable[[Any, str], int] = lambda pipe, prompt: len(pipe.tokenizer(prompt)["input_ids"])
+    branched: Callable[[Any, Shot], bool] = lambda pipe, shot: shot.guidance_scale > 1
+    guided: Callable[[Any, Shot], bool] | None = None
+    read: Callable[[Any, str], int] = lambda pipe, prompt: count_tokens(pipe.tokenizer, prompt)
     notes: Callable[[Any, Shot], list[str]] = lambda pipe, shot: []
     min_steps: int = 1
 
@@ -155,6 +168,11 @@ def stacked_noise(source: NoiseSource, shape: Shape) -> Tensor:
 def first_frame(shot: Shot) -> Image.Image | None:
     """The first frame as pipelines take it."""
     return None if shot.image_YX3 is None else Image.fromarray(shot.image_YX3)
+
+
+def count_tokens(tokenizer: Any, text: str) -> int:
+    """Tokens of a whole text, marks included; says nothing of those that are too long."""
+    return len(tokenizer(text, verbose=False)["input_ids"])
 
 
 def agree(folder: Path, values: Mapping[str, tuple[Any, Any]]) -> None:

@@ -23,7 +23,7 @@ from transformers import (
 from vgen.config import Range
 from vgen.errors import InputError, ModelError
 from vgen.models.stock.encoders import clip_config, llama_config
-from vgen.models.stock.family import Configs, Family, Grid, Shape, Shot, agree
+from vgen.models.stock.family import Configs, Family, Grid, Shape, Shot, agree, count_tokens
 from vgen.models.stock.t5 import FLOW
 
 __all__ = ["HUNYUAN"]
@@ -70,7 +70,8 @@ def _grid(configs: Configs) -> Grid:
 
 def _levels(scheduler: Any, shot: Shot, tokens: int, dtype: torch.dtype) -> list[float]:
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 0.0, shot.num_inference_steps + 1)[:-1])
-    return [float(level) for level in scheduler.timesteps.float() / 1000]
+    levels = scheduler.timesteps.to(dtype).float() / 1000  # rounded to the latents' dtype, which the first step sets
+    return [float(level) for level in levels]
 
 
 def _embedded(pipe: Any) -> bool:
@@ -89,12 +90,12 @@ def _check_shot(pipe: Any, shot: Shot) -> None:
 
 
 def _read(pipe: Any, prompt: str) -> int:
-    whole = pipe.tokenizer(TEMPLATE["template"].format(prompt))["input_ids"]
-    return len(whole) - TEMPLATE["crop_start"]
+    whole = count_tokens(pipe.tokenizer, TEMPLATE["template"].format(prompt))
+    return int(whole - TEMPLATE["crop_start"])
 
 
 def _notes(pipe: Any, shot: Shot) -> list[str]:
-    tokens = len(pipe.tokenizer_2(shot.prompt)["input_ids"])
+    tokens = count_tokens(pipe.tokenizer_2, shot.prompt)
     if tokens <= CLIP_TOKENS:
         return []
     return [f"prompt: the second text encoder reads the first {CLIP_TOKENS} of {tokens} tokens, the first one all"]
@@ -102,7 +103,7 @@ def _notes(pipe: Any, shot: Shot) -> list[str]:
 
 def _encode(pipe: Any, shot: Shot) -> dict[str, Tensor]:
     texts = _encoded(pipe, shot.prompt, shot.text_length, "")
-    if _guided(pipe, shot):
+    if _branched(pipe, shot):
         texts |= _encoded(pipe, shot.negative_prompt, shot.text_length, "negative_")
     return texts
 
@@ -114,7 +115,7 @@ def _encoded(pipe: Any, prompt: str, length: int, which: str) -> dict[str, Tenso
     return {which + name: value.to(dtype) for name, value in zip(names, (states, pooled, mask), strict=True)}
 
 
-def _guided(pipe: Any, shot: Shot) -> bool:
+def _branched(pipe: Any, shot: Shot) -> bool:
     return not _embedded(pipe) and shot.guidance_scale > 1
 
 
@@ -172,7 +173,8 @@ HUNYUAN = Family(
     decode=_decode,
     decoded_values=_decoded_values,
     check_shot=_check_shot,
-    guided=_guided,
+    branched=_branched,
+    guided=lambda pipe, shot: _embedded(pipe) or _branched(pipe, shot),
     read=_read,
     notes=_notes,
 )

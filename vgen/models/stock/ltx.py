@@ -38,6 +38,14 @@ def _check(pipeline: str, configs: Configs, folder: Path) -> None:
             "the transformer's out_channels": (dit["out_channels"], vae["latent_channels"]),
         },
     )
+    halvings = sum(vae["spatio_temporal_scaling"])
+    plain = {*vae["down_block_types"]} == {"LTXVideoDownBlock3D"}  # later ones halve less and say by how much
+    for key, made in (
+        ("spatial_compression_ratio", vae["patch_size"] * 2**halvings),
+        ("temporal_compression_ratio", vae["patch_size_t"] * 2**halvings),
+    ):
+        if vae[key] not in ((None, made) if plain else (vae[key] or -1,)):
+            raise ModelError(f"{folder / 'vae'}: {key} is {vae[key]!r}, its levels make {made if plain else 'none'}")
     for key in ("patch_size", "patch_size_t"):
         if dit[key] != 1:
             raise ModelError(f"{folder / 'transformer'}: {key} is {dit[key]!r}; possible: 1")

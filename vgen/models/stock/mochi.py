@@ -1,4 +1,4 @@
-"""Mochi (Genmo 2024, https://github.com/genmoai/mochi): flow from noise at 0 to clean at 1000, text beside the video."""
+"""Mochi (Genmo 2024, https://github.com/genmoai/mochi): its timesteps rise from noise, its text is in the sequence."""
 
 from pathlib import Path
 from typing import Any

@@ -62,7 +62,7 @@ class StockModel:
         return self.grid.px
 
     def digests(self) -> dict[str, str]:
-        """sha256 of every file that a run depends on, by its path in the folder. Computed at the first call and kept."""
+        """sha256 of every file that a run depends on, by its path in the folder; computed once."""
         if not self._digests:
             relative = {path.relative_to(self.folder).as_posix(): path for path in self.files}
             self._digests.update({name: sha256_of(path) for name, path in sorted(relative.items())})

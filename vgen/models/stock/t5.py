@@ -1,4 +1,4 @@
-"""What the families that read prompts through one T5 share: their components, and what their pipelines take for text."""
+"""What the families that read prompts through one T5 share: components, and what their pipelines take for text."""
 
 from collections.abc import Mapping
 from typing import Any
