@@ -170,6 +170,16 @@ def test_a_tokenizer_larger_than_its_encoder_is_refused(copy_of: Folders) -> Non
         load(folder)
 
 
+def test_a_vocabulary_of_sentencepiece_names_the_packages_that_it_takes(
+    copy_of: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_of("ltx")
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / "spiece.model")
+    monkeypatch.setattr("vgen.models.vocabulary.find_spec", lambda name: None)
+    with pytest.raises(ResourceError, match=r"spiece.model and no tokenizer.json.*pip install 'vgen\[sentencepiece\]'"):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     ("pipeline", "cls", "more", "name", "size"),
     [

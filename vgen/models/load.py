@@ -35,6 +35,7 @@ from vgen.models.stock.family import Family
 from vgen.models.stock.model import StockModel
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
+from vgen.models.vocabulary import check_vocabulary
 
 __all__ = [
     "EMBEDDED",
@@ -193,7 +194,7 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
-        ResourceError: the weights do not fit into `free_mib`.
+        ResourceError: the weights do not fit into `free_mib`, or a package is missing that the tokenizer takes.
     """
     checked = _checked(find_folder(model))
     dtypes = _dtypes(device, dtype)
@@ -403,6 +404,7 @@ def _load_tokenizer(
     checked: _Checked, part: str = "tokenizer", encoder: str = "text_encoder"
 ) -> PreTrainedTokenizerBase:
     where = checked.folder / part
+    check_vocabulary(where)
     with _Naming(where):
         tokenizer: PreTrainedTokenizerBase = checked.classes[part].from_pretrained(where, local_files_only=True)
         largest = max(tokenizer.get_vocab().values(), default=-1)
