@@ -44,9 +44,12 @@ class NoiseSource:
 
     def draw(self, purpose: str, frame: int, step: int, shape: tuple[int, ...]) -> Tensor:
         """The tensor of this key, fp32 on the CPU; the same whenever and wherever it is asked for."""
+        return torch.randn(shape, generator=self.generator(purpose, frame, step))
+
+    def generator(self, purpose: str, frame: int = 0, step: int = 0) -> torch.Generator:
+        """The generator of this key, on the CPU, for code of others that draws by itself."""
         key = hashlib.sha256(f"{self.seed}/{purpose}/{frame}/{step}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(key[:8]) >> 1)
-        return torch.randn(shape, generator=generator)
+        return torch.Generator().manual_seed(int.from_bytes(key[:8]) >> 1)
 
 
 def require(holds: bool, asked: str, possible: str) -> None:

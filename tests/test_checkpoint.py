@@ -34,7 +34,9 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> VideoPipeline:
 def start(pipeline: VideoPipeline, image: Any = None, base: Any = None, **values: object) -> Run:
     usual = {"request.seed": 1, "request.num_inference_steps": 3, "request.num_frames": 17}
     words = {} if "request.story" in values else {"request.prompt": PROMPT}
-    return pipeline.start(*merge(("test", usual | words | values)), image, base=base)
+    run = pipeline.start(*merge(("test", usual | words | values)), image, base=base)
+    assert isinstance(run, Run)
+    return run
 
 
 def frames_of(run: Run, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> str:

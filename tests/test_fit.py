@@ -19,7 +19,7 @@ from tests.folders import tiny_folder
 from vgen.cli import _run
 from vgen.config import PerformanceConfig, merge
 from vgen.errors import ConfigError, ResourceError
-from vgen.models.load import load_model
+from vgen.models.load import load_model, own_model
 from vgen.models.residence import Residence
 from vgen.performance import fit, rungs_of
 from vgen.pipeline import VideoPipeline
@@ -51,15 +51,17 @@ def module_pipeline(folder: Path) -> VideoPipeline:
 def pipeline(module_pipeline: VideoPipeline) -> Iterator[VideoPipeline]:
     yield module_pipeline
     module_pipeline.performance = PerformanceConfig()
-    module_pipeline.model.residence.settle(Placement())
-    module_pipeline.model._states.clear()
+    own_model(module_pipeline.model).residence.settle(Placement())
+    own_model(module_pipeline.model)._states.clear()
 
 
 def start(pipeline: VideoPipeline, performance: PerformanceConfig | None = None, **values: object) -> Run:
     pipeline.performance = PerformanceConfig() if performance is None else performance
     keys: dict[str, Any] = {"request.prompt": "a red ball", "request.seed": 1, "request.num_frames": 9}
     keys |= {key.replace("__", "."): value for key, value in values.items()}
-    return pipeline.start(*merge(("test", keys)))
+    run = pipeline.start(*merge(("test", keys)))
+    assert isinstance(run, Run)
+    return run
 
 
 @pytest.mark.parametrize("performance", OFFLOADED, ids=IDS)
@@ -72,7 +74,7 @@ def test_frames_are_equal_bit_for_bit_under_every_placement(
     run = start(pipeline, performance, **asked)
     assert run.clip().sha256() == usual.sha256()
     assert run.record()["performance"]["rungs_taken"] == []
-    at = {part: pipeline.model.residence.where(part) for part in PARTS}
+    at = {part: own_model(pipeline.model).residence.where(part) for part in PARTS}
     encoder = "dropped" if performance.keep_text_encoder is not None else "at rest"
     transformer = {"none": "on the device", "model": "at rest", "group": "streamed"}[performance.offload or "none"]
     assert at == {"text_encoder": encoder, "transformer": transformer, "vae": "on the device"}
@@ -80,7 +82,7 @@ def test_frames_are_equal_bit_for_bit_under_every_placement(
 
 def test_going_from_placement_to_placement_loses_nothing(pipeline: VideoPipeline) -> None:
     before = {name: value.clone() for name, value in pipeline.model.dit.state_dict().items()}
-    residence = pipeline.model.residence
+    residence = own_model(pipeline.model).residence
     placements = [Placement(offload=name) for name in ("group", "model", "none", "model", "group", "none")]
     for placement in placements:
         residence.settle(placement)
@@ -99,7 +101,7 @@ def test_two_experts_are_never_on_the_device_together(
     placed = VideoPipeline.from_pretrained(
         folder, device="cpu", performance=PerformanceConfig(mode="manual", offload=offload)
     )
-    residence, used = placed.model.residence, []
+    residence, used = own_model(placed.model).residence, []
     assert residence.held_mib == 0  # never all of them, from the first on
     use = residence.use
 
@@ -120,7 +122,7 @@ def test_an_image_encoder_is_freed_and_read_again(tmp_path: Path) -> None:
     for performance in ("auto", "memory"):
         pipeline = VideoPipeline.from_pretrained(folder, device="cpu", performance=performance)
         frames.append([pipeline("a red ball", image, seed=seed, num_frames=5).sha256() for seed in (1, 2)])
-        assert pipeline.model.residence.where("image_encoder") == (
+        assert own_model(pipeline.model).residence.where("image_encoder") == (
             "dropped" if performance == "memory" else "on the device"
         )
     assert frames[0] == frames[1]
@@ -131,7 +133,7 @@ def test_a_freed_text_encoder_is_read_again_for_another_prompt_alone(
 ) -> None:
     usual = [start(pipeline, request__prompt=prompt).clip().sha256() for prompt in ("a red ball", "a blue box falls")]
     read: list[str] = []
-    residence = pipeline.model.residence
+    residence = own_model(pipeline.model).residence
     reader = residence._read
 
     def counted(part: str) -> nn.Module:
@@ -144,7 +146,7 @@ def test_a_freed_text_encoder_is_read_again_for_another_prompt_alone(
     made = [start(pipeline, free, request__prompt=prompt).clip().sha256() for prompt in prompts]
     assert made == [usual[0], usual[0], usual[1]]
     assert read == ["text_encoder"]  # it was there for the first
-    assert all(p.device.type == "meta" for p in pipeline.model.prompts.encoder.parameters())
+    assert all(p.device.type == "meta" for p in own_model(pipeline.model).prompts.encoder.parameters())
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,10 @@ def test_stored_weights_equal_weights_rounded_by_hand(folder: Path, storage: str
     assert all(torch.equal(a, b) for a, b in zip(*latents, strict=True))
     assert runs[0].record()["resolved"]["performance.storage"] == storage
     assert stored.dtype == torch.float32
-    assert stored.model.residence.parts_mib["transformer"] < by_hand.model.residence.parts_mib["transformer"]
+    assert (
+        own_model(stored.model).residence.parts_mib["transformer"]
+        < own_model(by_hand.model).residence.parts_mib["transformer"]
+    )
 
 
 def test_storage_that_saves_nothing_is_refused(folder: Path) -> None:
@@ -245,7 +250,7 @@ def test_what_is_on_a_device_with_memory_of_its_own(placement: Placement, seen: 
 
 
 def test_auto_takes_the_first_rung_that_fits_and_says_why(pipeline: VideoPipeline) -> None:
-    job, model = start(pipeline).job, pipeline.model
+    job, model = start(pipeline).job, own_model(pipeline.model)
     rungs = rungs_of(PerformanceConfig())
     needed = [plan_of(job, model, rung) for rung in rungs]
     totals = [plan.weights + plan.more for plan in needed]
@@ -265,9 +270,9 @@ def test_auto_takes_the_first_rung_that_fits_and_says_why(pipeline: VideoPipelin
 
 def test_weights_that_do_not_fit_are_read_to_where_they_do(folder: Path) -> None:
     device, dtype = torch.device("cpu"), torch.float32
-    parts = load_model(str(folder), device=device, dtype=dtype).residence.parts_mib
+    parts = own_model(load_model(str(folder), device=device, dtype=dtype)).residence.parts_mib
     rungs = rungs_of(PerformanceConfig())
-    small = load_model(str(folder), device=device, dtype=dtype, free_mib=max(parts.values()), rungs=rungs)
+    small = own_model(load_model(str(folder), device=device, dtype=dtype, free_mib=max(parts.values()), rungs=rungs))
     assert small.residence.placement.offload == "model" and small.residence.held_mib == 0
     with pytest.raises(ResourceError, match="or --dtype bfloat16 where it is float32, or --offload group"):
         load_model(str(folder), device=device, dtype=dtype, free_mib=max(parts.values()))
@@ -280,8 +285,8 @@ def test_auto_goes_down_in_a_whole_run_and_the_record_asks_for_the_same(
 ) -> None:
     usual = start(pipeline).clip()
     assert usual.record["resolved"]["performance.offload"] == "none"
-    plan = plan_of(start(pipeline).job, pipeline.model, Placement(offload="model"))
-    free = plan.weights + plan.more - pipeline.model.residence.held_mib
+    plan = plan_of(start(pipeline).job, own_model(pipeline.model), Placement(offload="model"))
+    free = plan.weights + plan.more - own_model(pipeline.model).residence.held_mib
     monkeypatch.setattr(pipeline_module, "free_mib", lambda device: free + 1e-6)
     run = start(pipeline)
     assert any(note.startswith("performance auto: ") for note in run.notes)
@@ -307,7 +312,7 @@ def frozen() -> Iterator[None]:
 def live_mib(pipeline: VideoPipeline) -> float:
     """Of all tensors that something refers to, weights included."""
     gc.collect()
-    model = pipeline.model
+    model = own_model(pipeline.model)
     weights = [p for part in (model.dit, model.vae, model.prompts.encoder) for p in part.parameters()]
     made = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
     storages = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in weights + made}

@@ -14,6 +14,7 @@ from vgen.config import PerformanceConfig
 from vgen.errors import ResourceError
 from vgen.ladder import Ladder
 from vgen.models.cache import KVCache
+from vgen.models.load import own_model
 from vgen.pipeline import VideoPipeline
 from vgen.placement import Placement
 
@@ -45,8 +46,8 @@ def module_pipeline(tmp_path_factory: pytest.TempPathFactory) -> VideoPipeline:
 def pipeline(module_pipeline: VideoPipeline) -> Iterator[VideoPipeline]:
     yield module_pipeline
     module_pipeline.performance = PerformanceConfig()
-    module_pipeline.model.residence.settle(Placement())
-    module_pipeline.model._states.clear()
+    own_model(module_pipeline.model).residence.settle(Placement())
+    own_model(module_pipeline.model)._states.clear()
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def usual(module_pipeline: VideoPipeline) -> str:
 
 
 PLACES: dict[str, Callable[[VideoPipeline], Any]] = {
-    "text": lambda pipe: pipe.model.prompts.encoder,
+    "text": lambda pipe: own_model(pipe.model).prompts.encoder,
     "denoise": lambda pipe: pipe.model.dit.blocks[1].attn2,
     "denoise-late": lambda pipe: pipe.model.dit.blocks[0].ffn,
     "decode": lambda pipe: pipe.model.vae.decoder.up_blocks[-1],
@@ -153,7 +154,7 @@ def test_nothing_of_a_failed_step_is_left_when_it_is_tried_again(pipeline: Video
         failed.append(weakref.ref(large))
         raise torch.OutOfMemoryError(f"no room for {large.numel()}")
 
-    assert Ladder(pipeline.model.residence, [Placement()], planned_mib=0).attempt("test", step)
+    assert Ladder(own_model(pipeline.model).residence, [Placement()], planned_mib=0).attempt("test", step)
 
 
 def test_a_fork_whose_copy_fails_does_not_write_to_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:

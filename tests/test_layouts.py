@@ -39,7 +39,9 @@ def start(
     keys = {key if "." in key else f"request.{key}": value for key, value in (said or {}).items()}
     config, told = merge(("test", {"request.prompt": PROMPT, "request.seed": 1} | keys))
     first = picture() if "first" in images else None
-    return pipeline.start(config, told, first, base=base, last_image=picture(1) if "last" in images else None)
+    run = pipeline.start(config, told, first, base=base, last_image=picture(1) if "last" in images else None)
+    assert isinstance(run, Run)
+    return run
 
 
 @pytest.mark.parametrize(

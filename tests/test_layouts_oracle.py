@@ -60,7 +60,9 @@ def run_of(pipeline: VideoPipeline, images: dict[str, Image.Image], initial: tor
         "request.seed": 0,
     } | {f"request.{key}": value for key, value in said.items()}
     config, keys = merge(("test", values))
-    return pipeline.start(config, keys, images.get("image"), last_image=images.get("last_image"), initial_CTHW=initial)
+    run = pipeline.start(config, keys, images.get("image"), last_image=images.get("last_image"), initial_CTHW=initial)
+    assert isinstance(run, Run)
+    return run
 
 
 def latents_of(run: Run) -> torch.Tensor:

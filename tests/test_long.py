@@ -50,7 +50,9 @@ def base(pipeline: VideoPipeline) -> Clip:
 def start(pipeline: VideoPipeline, image: Any = None, base: Any = None, **values: object) -> Run:
     usual = {"prompt": PROMPT, "seed": 1, "num_inference_steps": STEPS}
     keys = {k if "." in k else f"request.{k}": v for k, v in (usual | values).items() if v is not None}
-    return pipeline.start(*merge(("test", keys)), image, base=base)
+    run = pipeline.start(*merge(("test", keys)), image, base=base)
+    assert isinstance(run, Run)
+    return run
 
 
 def story(*rows: tuple[Any, str]) -> dict[str, object]:
@@ -159,8 +161,8 @@ def test_the_record_says_of_every_frame_which_prompt_it_saw(
 @pytest.mark.parametrize("name", ["full", "causal", "fifo"])
 def test_each_frame_reads_its_own_prompt(pipeline: VideoPipeline, name: str) -> None:
     run = start(pipeline, num_frames=33, **story(*STORY), **{"sampler.name": name})
-    dit = pipeline.model.dit
-    keys = [dit.prepare_text(pipeline.model.prompts(words)).layers[0].k_BMNK for _, words in STORY]
+    dit = run.model.dit
+    keys = [dit.prepare_text(run.model.prompts(words)).layers[0].k_BMNK for _, words in STORY]
     with patch.object(VideoDiT, "forward", autospec=True, side_effect=VideoDiT.forward) as forward:
         run.clip()
     told: set[tuple[int, int]] = set()

@@ -31,7 +31,9 @@ def text_only(tmp_path_factory: pytest.TempPathFactory) -> VideoPipeline:
 
 def start(pipeline: VideoPipeline, image: Any = None, **values: object) -> Run:
     keys = {f"request.{k}" if "." not in k else k: v for k, v in ({"prompt": "a red ball", "seed": 1} | values).items()}
-    return pipeline.start(*merge(("test", keys)), image)
+    run = pipeline.start(*merge(("test", keys)), image)
+    assert isinstance(run, Run)
+    return run
 
 
 def latents_of(run: Run) -> torch.Tensor:
@@ -84,7 +86,7 @@ def by_hand(dit: VideoDiT, run: Run, text: torch.Tensor) -> torch.Tensor:
 def test_causal_rollout_with_cache_equals_recomputing_everything(pipeline: VideoPipeline, block: int) -> None:
     run = start(pipeline, num_frames=13, **{"sampler.name": "causal", "sampler.block": block, "sampler.window": 8})
     ours = latents_of(run)
-    expected = by_hand(pipeline.model.dit, run, pipeline.model.prompts("a red ball"))
+    expected = by_hand(run.model.dit, run, run.model.prompts("a red ball"))
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
 
 

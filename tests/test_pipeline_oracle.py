@@ -45,7 +45,9 @@ def run_of(
         "request.seed": 0,
     }
     pipeline = VideoPipeline.from_pretrained(folder, device="cpu", dtype="float32")
-    return pipeline.start(*merge(("test", values)), image, initial_CTHW=initial)
+    run = pipeline.start(*merge(("test", values)), image, initial_CTHW=initial)
+    assert isinstance(run, Run)
+    return run
 
 
 def latents_of(run: Run) -> torch.Tensor:

@@ -42,7 +42,9 @@ def pipeline(folder: Path) -> VideoPipeline:
 
 def begin(pipeline: VideoPipeline, **values: object) -> Run | BestOf:
     keys: dict[str, Any] = {"request.prompt": "a red ball", "request.seed": 1}
-    return pipeline.begin(*merge(("test", keys | {key.replace("__", "."): value for key, value in values.items()})))
+    run = pipeline.begin(*merge(("test", keys | {key.replace("__", "."): value for key, value in values.items()})))
+    assert isinstance(run, Run | BestOf)
+    return run
 
 
 class Mood:

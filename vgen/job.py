@@ -19,13 +19,13 @@ from vgen.config import GenerateConfig, SearchConfig, require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.images import fit_image, size_for
 from vgen.layouts import check_images, check_whole, flow_shift_of, guidance_of
-from vgen.models.load import LoadedModel
+from vgen.models.load import AnyModel, LoadedModel
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import latent_frames
 from vgen.sampling import SAMPLER_KEYS, Sampling, resolve_sampling
 from vgen.sparsity import ATTENTION_KEYS, AttentionSettings, resolve_attention
 
-__all__ = ["RESOLVED_KEYS", "Job", "resolve", "story_of"]
+__all__ = ["RESOLVED_KEYS", "SEED_BITS", "Job", "asked_frames", "resolve", "size_of", "story_of"]
 
 RESOLVED_KEYS = frozenset(
     {
@@ -106,6 +106,21 @@ class Job:
     def guided(self) -> bool:
         """Whether any step runs the second branch."""
         return max(self.guidance_scale, self.guidance_scale_2 or 0) > 1
+
+    @property
+    def sampler(self) -> str:
+        """Its name."""
+        return self.sampling.name
+
+    @property
+    def in_chunks(self) -> bool:
+        """Whether frames are finished before the last of them is begun."""
+        return self.sampling.in_chunks
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Noise level of each step, falling."""
+        return self.sampling.table.per_step
 
     @property
     def num_steps(self) -> int:
@@ -196,9 +211,9 @@ def resolve(
     if image_YX3 is not None and base is not None:
         raise ConfigError("an image and a clip to go on from both say how it begins; give one of them")
     check_images(model, image_YX3, last_image_YX3, base)
-    height, width = _size(config, model, image_YX3, base)
+    height, width = size_of(config, model, image_YX3, base)
     fps = _fps(config, card.fps, base)
-    asked = _asked_frames(config, card.num_frames, fps)
+    asked = asked_frames(config, card.num_frames, fps)
     per_latent = model.vae.config.scale_factor_temporal
     known = _known(model, image_YX3, base)
     wanted = latent_frames(asked, per_latent) if base is None else known + -(-asked // per_latent)
@@ -358,9 +373,14 @@ def _read_by(model: LoadedModel, which: str, prompt: str) -> list[str]:
     return notes
 
 
-def _size(
-    config: GenerateConfig, model: LoadedModel, image_YX3: NDArray[np.uint8] | None, base: Clip | None
+def size_of(
+    config: GenerateConfig, model: AnyModel, image_YX3: NDArray[np.uint8] | None, base: Clip | None = None
 ) -> tuple[int, int]:
+    """Height and width of the frames: as asked for, or of the clip, or the model's own at the image's aspect.
+
+    Raises:
+        InputError, ConfigError: off the model's grid, or one without the other.
+    """
     request, card = config.request, model.card
     if base is not None:
         height, width = base.frames.shape[1:3]
@@ -374,17 +394,12 @@ def _size(
         _on_grid(model, request.height, request.width)
         return request.height, request.width
     if image_YX3 is not None:
-        return size_for(image_YX3, area_px=card.height * card.width, grid_px=_grid(model))
+        return size_for(image_YX3, area_px=card.height * card.width, grid_px=model.grid_px)
     return card.height, card.width
 
 
-def _grid(model: LoadedModel) -> int:
-    """Pixels that height and width are multiples of."""
-    return int(model.vae.config.scale_factor_spatial * model.dit.config.patch_size[1])
-
-
-def _on_grid(model: LoadedModel, height: int, width: int) -> None:
-    grid = _grid(model)
+def _on_grid(model: AnyModel, height: int, width: int) -> None:
+    grid = model.grid_px
     for name, value in (("height", height), ("width", width)):
         if value % grid:
             below = value // grid * grid
@@ -394,7 +409,8 @@ def _on_grid(model: LoadedModel, height: int, width: int) -> None:
             )
 
 
-def _asked_frames(config: GenerateConfig, native: int, fps: int) -> int:
+def asked_frames(config: GenerateConfig, native: int, fps: int) -> int:
+    """Frames that are asked for, before rounding; `native` where no length is said."""
     request = config.request
     if request.seconds is not None:
         return max(1, _frames_in(request.seconds, fps))

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from vgen.clip import Clip
 from vgen.config import RequestConfig
 from vgen.errors import ConfigError, InputError, ModelError
-from vgen.models.load import LoadedModel
+from vgen.models.load import AnyModel, LoadedModel
 from vgen.models.schedulers import shift_of
 from vgen.sampling import Sampling
 
@@ -14,7 +14,7 @@ __all__ = ["check_images", "check_whole", "flow_shift_of", "guidance_of"]
 
 
 def check_images(
-    model: LoadedModel,
+    model: AnyModel,
     image_YX3: NDArray[np.uint8] | None,
     last_image_YX3: NDArray[np.uint8] | None,
     base: Clip | None,

@@ -19,14 +19,16 @@ from vgen.job import resolve
 from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
-from vgen.models.load import EMBEDDED, LoadedModel, load_model
+from vgen.models.load import EMBEDDED, AnyModel, LoadedModel, load_model, own_model
 from vgen.models.lora_file import open_loras
 from vgen.models.lora_request import LoraRequest, LoraSource, lora_request
+from vgen.models.stock.model import StockModel
 from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
-from vgen.search import AnyRun, BestOf, JudgeVerifier, prompt_of, rule_sets
+from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
+from vgen.stock.start import start_stock
 
 __all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
 
@@ -41,7 +43,7 @@ class VideoPipeline:
         performance: where its weights may be kept.
     """
 
-    def __init__(self, model: LoadedModel, performance: PerformanceConfig | None = None) -> None:
+    def __init__(self, model: AnyModel, performance: PerformanceConfig | None = None) -> None:
         self.model = model
         self.performance = PerformanceConfig() if performance is None else performance
 
@@ -90,8 +92,7 @@ class VideoPipeline:
             ModelError: a file is damaged, or does not fit the model; nothing is put on then.
             ConfigError: a scale that is not possible, those that are on are fused, or weights are offloaded.
         """
-        model, requests = self.model, [lora_request(source) for source in lora]
-        model.residence.weights_change()
+        model, requests = self._changing(), [lora_request(source) for source in lora]
         experts = [expert for expert in (model.dit, model.dit_2) if expert is not None]
         model.adapters.add(open_loras(requests, experts, model.id))
 
@@ -101,8 +102,7 @@ class VideoPipeline:
         Raises:
             ConfigError: there are none, they are fused already, or the weights are quantised or offloaded.
         """
-        self.model.residence.weights_change()
-        self.model.adapters.fuse()
+        self._changing().adapters.fuse()
 
     def unfuse_lora(self) -> None:
         """Takes the LoRA out of the weights again, which are then to the bit what they were.
@@ -110,8 +110,7 @@ class VideoPipeline:
         Raises:
             ConfigError: they are not fused, or weights are offloaded.
         """
-        self.model.residence.weights_change()
-        self.model.adapters.unfuse()
+        self._changing().adapters.unfuse()
 
     def unload_lora(self) -> None:
         """Takes all LoRA off; the weights are to the bit what they were.
@@ -119,8 +118,7 @@ class VideoPipeline:
         Raises:
             ConfigError: there are none, or weights are offloaded.
         """
-        self.model.residence.weights_change()
-        self.model.adapters.remove()
+        self._changing().adapters.remove()
 
     @property
     def device(self) -> torch.device:
@@ -254,7 +252,7 @@ class VideoPipeline:
         if seeds[-1] > MAX_SEED:
             raise ConfigError(f"seed={seeds[0]} leaves no seeds for best_of={search.best_of}; seeds end at {MAX_SEED}")
 
-        def run(seed: int) -> Run:
+        def run(seed: int) -> OneRun:
             if seed == first.job.seed:
                 return first
             one = replace(config, request=replace(config.request, seed=seed))
@@ -273,7 +271,7 @@ class VideoPipeline:
         initial_CTHW: Tensor | None = None,
         attention: VideoAttention | None = None,
         draws: tuple[int, ...] | None = None,
-    ) -> Run:
+    ) -> OneRun:
         """A run that has checked everything and done nothing yet.
 
         Args:
@@ -293,6 +291,18 @@ class VideoPipeline:
         loaded = _loaded(config.request.image if image is None else image)
         last = _loaded(config.request.last_image if last_image is None else last_image)
         before = config.request.extend if base is None else base
+        if isinstance(self.model, StockModel):
+            return start_stock(
+                self.model,
+                config,
+                said,
+                image=loaded,
+                last_image=last,
+                base=before,
+                initial_CTHW=initial_CTHW,
+                attention=attention,
+                draws=draws,
+            )
         extended = before if isinstance(before, Clip) or before is None else Clip.read(clip_of(before))
         first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
         job = resolve(config, said, self.model, first_YX3, extended, last_YX3)
@@ -326,6 +336,12 @@ class VideoPipeline:
             draws=draws,
         )
 
+    def _changing(self) -> LoadedModel:
+        """The model, whose weights are about to be changed by a LoRA."""
+        model = own_model(self.model)
+        model.residence.weights_change()
+        return model
+
     def _check_same(self, config: GenerateConfig, said: list[str]) -> None:
         """A config may repeat what this pipeline is, and nothing else."""
         ours = {
@@ -335,7 +351,7 @@ class VideoPipeline:
             "performance.storage": (config.performance.storage, self.performance.storage),
             "model.lora": (
                 _by_transformer(map(lora_request, config.model.lora or ())),
-                _by_transformer(self.model.adapters.requests),
+                _by_transformer(() if isinstance(self.model, StockModel) else self.model.adapters.requests),
             ),
         }
         for key, (asked, is_) in ours.items():

@@ -29,17 +29,20 @@ from vgen.judge.perception.observe import MIN_FRAMES, observe
 from vgen.judge.rule import Rule
 from vgen.judge.signs import kept
 from vgen.judge.verdict import Report
-from vgen.models.load import LoadedModel
+from vgen.models.load import AnyModel
 from vgen.models.vae import StreamingDecoder, latent_frames
 from vgen.plan import Plan
 from vgen.run import Event, Run, as_frames
 from vgen.samplers import Finding
+from vgen.stock.job import StockJob
+from vgen.stock.run import StockRun
 
 __all__ = [
     "AnyRun",
     "BestOf",
     "Candidate",
     "JudgeVerifier",
+    "OneRun",
     "RuleSets",
     "finding_of",
     "found_in",
@@ -47,6 +50,7 @@ __all__ = [
     "rule_sets",
 ]
 
+OneRun: TypeAlias = Run | StockRun
 UNDECIDED = 0.5  # stands between a clip that keeps all laws and one that breaks some; for the order of clips alone
 
 
@@ -113,7 +117,7 @@ def found_in(seen: Observation, rules: Sequence[Rule], prompt: str | None) -> Fi
     return finding_of(report_on(seen, rules=rules), shown=shown)
 
 
-def prompt_of(job: Job, model: LoadedModel) -> str | None:
+def prompt_of(job: Job | StockJob, model: AnyModel) -> str | None:
     """The prompt to look for in a clip: of a model that speaks the playground's words, where there is but one."""
     return job.prompt if model.card.closed_vocabulary and len(job.prompts) == 1 else None
 
@@ -202,24 +206,24 @@ class BestOf:
     resumable = False
 
     def __init__(
-        self, start: Callable[[int], Run], seeds: Sequence[int], *, sets: RuleSets, prune: Sequence[float] = ()
+        self, start: Callable[[int], OneRun], seeds: Sequence[int], *, sets: RuleSets, prune: Sequence[float] = ()
     ) -> None:
         assert seeds, "at least one candidate is made"
         self.runs = [start(seed) for seed in seeds]
         self.sets = sets
         self.prune = tuple(sorted(prune))
-        self._chosen: Run | None = None
+        self._chosen: OneRun | None = None
         self._candidates: list[Candidate] = []
         self._dropped: list[dict[str, Any]] = []
         self._verify_s = 0.0
-        if self.prune and self.job.sampling.in_chunks:
+        if self.prune and self.job.in_chunks:
             raise ConfigError(
-                f"search.prune looks at guesses of whole clips, and sampler '{self.job.sampling.name}' makes its clip "
+                f"search.prune looks at guesses of whole clips, and sampler '{self.job.sampler}' makes its clip "
                 "piece by piece; search.redo judges those"
             )
 
     @property
-    def job(self) -> Job:
+    def job(self) -> Job | StockJob:
         return self.runs[0].job
 
     @property
@@ -231,7 +235,7 @@ class BestOf:
         return self.runs[0].notes
 
     @property
-    def model(self) -> LoadedModel:
+    def model(self) -> AnyModel:
         return self.runs[0].model
 
     def preview(self, x0_BCTHW: Tensor) -> Frames:
@@ -342,7 +346,7 @@ class BestOf:
 class _Entrant:
     """A candidate under way."""
 
-    run: Run
+    run: OneRun
     events: Iterator[Event]
     x0_BCTHW: Tensor | None = None
     frames: list[Frames] = field(default_factory=list)
@@ -360,7 +364,7 @@ class _Entrant:
 
     def guess(self) -> Clip:
         """The clip as the model sees it now."""
-        assert self.x0_BCTHW is not None, "there is no guess before the first step"
+        assert isinstance(self.run, Run) and self.x0_BCTHW is not None, "there is no guess before the first step"
         return Clip(frames=self.run.guess(self.x0_BCTHW), fps=float(self.run.job.fps))
 
     def finish(self) -> Clip:
@@ -381,7 +385,7 @@ class _Count:
             yield replace(event, done=self.done, total=self.total)
 
 
-AnyRun: TypeAlias = Run | BestOf
+AnyRun: TypeAlias = OneRun | BestOf
 
 
 def _scores(candidates: Sequence[Candidate]) -> dict[str, float | None]:

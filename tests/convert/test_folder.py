@@ -26,7 +26,7 @@ from vgen.convert.methods import METHODS, warped
 from vgen.errors import ConfigError, InputError, ModelError, ResourceError
 from vgen.models.load import load_model
 from vgen.models.names import diffusers_name
-from vgen.pipeline import VideoPipeline
+from vgen.pipeline import Run, VideoPipeline
 from vgen.samplers import NoiseSource, Renoise
 
 PROMPT = "a red ball rolls"
@@ -117,12 +117,13 @@ def test_a_clip_equals_the_published_loop_over_stock_diffusers(folder: Path) -> 
     pipeline = VideoPipeline.from_pretrained(folder, device="cpu", dtype="float32")
     values = {"request.prompt": PROMPT, "request.seed": 3, "request.num_frames": 9}
     run = pipeline.start(*merge(("test", values)))
+    assert isinstance(run, Run)
     assert (run.job.sampling.name, run.job.num_steps, run.job.guidance_scale) == ("causal", 4, 1.0)
     assert run.job.sampling.solver == Renoise()
     made_BCTHW = torch.cat([event.latents_BCTHW for event in run if event.latents_BCTHW is not None], dim=2)
 
     stock, source = stock_of(folder), NoiseSource(3)
-    text_BMD = pipeline.model.prompts(PROMPT)
+    text_BMD = run.model.prompts(PROMPT)
     shape = (LATENT[0], *LATENT[2:])
     x_BCTHW = torch.stack([source.draw("initial", f, 0, shape) for f in range(3)], dim=1)[None]
     with torch.no_grad():
@@ -192,6 +193,7 @@ def test_every_method_makes_a_folder_that_samples_its_own_way(
     write_conversion(plan(originals(trained), base, tmp_path, method=method), tmp_path / "out")
     pipeline = VideoPipeline.from_pretrained(tmp_path / "out", device="cpu", dtype="float32")
     run = pipeline.start(*merge(("test", {"request.prompt": PROMPT, "request.num_frames": 57})))
+    assert isinstance(run, Run)
     sampling, way = run.job.sampling, METHODS[method]
     assert (sampling.name, sampling.solver) == (way.sampler, Renoise())
     assert sampling.table.per_step == way.sigmas
@@ -206,7 +208,9 @@ def test_longlive_sees_three_sink_frames_and_the_nine_latest(
     assert any("sampler.positions=absolute" in note for note in conversion.notes)
     write_conversion(conversion, tmp_path / "out")
     pipeline = VideoPipeline.from_pretrained(tmp_path / "out", device="cpu", dtype="float32")
-    policy = pipeline.start(*merge(("test", {"request.prompt": PROMPT}))).job.sampling.policy
+    run = pipeline.start(*merge(("test", {"request.prompt": PROMPT})))
+    assert isinstance(run, Run)
+    policy = run.job.sampling.policy
     assert policy is not None and (policy.sink, policy.window, policy.block) == (3, 9, 3)
 
 

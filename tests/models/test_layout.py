@@ -34,7 +34,9 @@ def copied(originals: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> LoadedModel:
-    return load_model(str(folder), device=torch.device("cpu"), dtype=dtype)
+    model = load_model(str(folder), device=torch.device("cpu"), dtype=dtype)
+    assert isinstance(model, LoadedModel)
+    return model
 
 
 def edit(path: Path, **values: Any) -> None:

@@ -36,7 +36,9 @@ def folder(originals: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def load(folder: Path, free_mib: float | None = None) -> LoadedModel:
-    return load_model(str(folder), device=torch.device("cpu"), dtype=torch.float32, free_mib=free_mib)
+    model = load_model(str(folder), device=torch.device("cpu"), dtype=torch.float32, free_mib=free_mib)
+    assert isinstance(model, LoadedModel)
+    return model
 
 
 def edit(path: Path, **values: Any) -> None:
@@ -51,6 +53,7 @@ def edit_weights(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) 
 
 def test_a_folder_loads_in_the_dtypes_asked_for(folder: Path) -> None:
     model = load_model(str(folder), device=torch.device("cpu"), dtype=torch.bfloat16)
+    assert isinstance(model, LoadedModel)
     assert model.dit.dtype == torch.bfloat16 and model.vae.dtype == torch.float32
     assert model.prompts.encoder.dtype == torch.float32
 

@@ -20,7 +20,7 @@ from vgen.clip import Clip
 from vgen.config import AttentionConfig, merge
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.models.conditioning import read_conditions
-from vgen.models.load import load_model
+from vgen.models.load import load_model, own_model
 from vgen.models.vae import as_pixels, encode_frames
 from vgen.pipeline import VideoPipeline
 from vgen.sparsity import resolve_attention
@@ -160,7 +160,7 @@ def test_gradient_checkpointing_changes_nothing(accelerator: Accelerator, job: J
 
 def test_steps_are_those_of_stock_parts(place: Path, accelerator: Accelerator, job: Job, tmp_path: Path) -> None:
     """The same windows, noise and levels through stock's transformer, its mean squared error and torch's AdamW."""
-    model = load_model(str(place / "model"), device=torch.device("cpu"), dtype=torch.float32)
+    model = own_model(load_model(str(place / "model"), device=torch.device("cpu"), dtype=torch.float32))
     _, recipe = job(steps=3, num_frames=9)
     files = sample_files(model, read_captioned(place / "data", num_frames=9, fps=8), tmp_path, height=32, width=48)
     list(encode_samples(model, files, height=32, width=48))
@@ -196,7 +196,7 @@ def test_other_layouts_train_too(place: Path, accelerator: Accelerator, job: Job
 
 
 def test_samples_are_what_the_encoders_make(place: Path, tmp_path: Path) -> None:
-    model = load_model(str(place / "model"), device=torch.device("cpu"), dtype=torch.float32)
+    model = own_model(load_model(str(place / "model"), device=torch.device("cpu"), dtype=torch.float32))
     clips = read_captioned(place / "data", num_frames=9, fps=8)
     files = sample_files(model, clips, tmp_path, height=32, width=48)
     assert len(list(encode_samples(model, files, height=32, width=48))) == 3

@@ -27,7 +27,7 @@ from vgen.convert.states import PICKLE_LIMIT_BYTES, read_states
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.images import load_image
 from vgen.models.files import HEADER_LIMIT_BYTES
-from vgen.models.load import LoadedModel, describe, load_model
+from vgen.models.load import LoadedModel, describe, load_model, own_model
 from vgen.pipeline import VideoPipeline
 from vgen.records import read_record, write_record
 from vgen.run import RECORD_SCHEMA
@@ -65,7 +65,7 @@ def clip_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def load(folder: Path) -> LoadedModel:
-    return load_model(str(folder), device=torch.device("cpu"), dtype=torch.float32)
+    return own_model(load_model(str(folder), device=torch.device("cpu"), dtype=torch.float32))
 
 
 def edit(path: Path, **values: Any) -> None:

@@ -121,10 +121,10 @@ def compare(
     assert isinstance(attention, SparseAttention), "as above"
     sparse_FYX3 = pipeline.start(config, said, attention=attention).clip().frames
     return Comparison(
-        errors_SN=watched.errors(job.sampling.table.per_step),
+        errors_SN=watched.errors(job.levels),
         dense_FYX3=dense_FYX3,
         sparse_FYX3=sparse_FYX3,
-        rows=record_rows(attention, job.sampling.table.per_step),
+        rows=record_rows(attention, job.levels),
         effective_density=attention.effective_density(),
         seed=job.seed,
     )

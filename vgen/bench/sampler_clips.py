@@ -78,7 +78,9 @@ def start(pipeline: VideoPipeline, scene: Scene, prompt: str, preset: str, times
     image_YX3: Frames | None = None
     if options.get("sampler.schedule") == "capped":
         image_YX3 = render([scene], [simulate(scene, 1)], height=card.height, width=card.width)[0, 0].numpy()
-    return pipeline.start(*merge(("bench", values)), image_YX3)
+    run = pipeline.start(*merge(("bench", values)), image_YX3)
+    assert isinstance(run, Run)
+    return run
 
 
 def run_case(case: Case, write: Write) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def cache_cost(
     """
     times, steps = times or 10, steps or 2
     runs = _in_turns(pipeline, {"cached": CACHED, "recomputed": RECOMPUTED}, times, steps, repeat, say)
-    text, config = pipeline.model.prompts.length, pipeline.model.dit.config
+    text, config = pipeline.model.card.text_length, pipeline.model.dit.config
     work = {name: sum(flops(one, config, text) for one in run.passes) for name, run in runs.items()}
     wall = runs["recomputed"].seconds / runs["cached"].seconds
     counted = work["recomputed"] / work["cached"]

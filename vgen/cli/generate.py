@@ -218,7 +218,7 @@ def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
     say(
         f"{pipeline.model.card.name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
-        f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampling.name}, {job.num_steps} steps"
+        f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampler}, {job.num_steps} steps"
         f"{guidance}{attention}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
     )
 

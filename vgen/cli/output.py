@@ -19,10 +19,11 @@ from vgen.clip import Clip, default_output
 from vgen.config import OutputConfig
 from vgen.files import check_file, remove, replacing
 from vgen.job import Job
-from vgen.models.load import EMBEDDED
+from vgen.models.load import EMBEDDED, own_model
 from vgen.records import check_record, comment_of, write_record
 from vgen.run import Event
 from vgen.search import AnyRun
+from vgen.stock.job import StockJob
 from vgen.video.write import VideoWriter, check_output, open_writer
 
 __all__ = ["check_files", "claimed", "tell", "write_run"]
@@ -30,7 +31,7 @@ __all__ = ["check_files", "claimed", "tell", "write_run"]
 PREVIEWS = 4  # in the fall of a frame from noise to clean
 
 
-def check_files(path: Path, job: Job, output: OutputConfig) -> None:
+def check_files(path: Path, job: Job | StockJob, output: OutputConfig) -> None:
     """Checks before a run that everything it will write at and beside `path` can be written.
 
     Raises:
@@ -41,12 +42,12 @@ def check_files(path: Path, job: Job, output: OutputConfig) -> None:
     for picture in _pictures(path, job, output).values():
         check_file(picture)
     checkpoint = Checkpoint.beside(path)
-    if job.sampling.in_chunks or checkpoint.begun:
+    if job.in_chunks or checkpoint.begun:
         checkpoint.check()
 
 
 @contextmanager
-def claimed(asked: Path | None, job: Job) -> Iterator[Path]:
+def claimed(asked: Path | None, job: Job | StockJob) -> Iterator[Path]:
     """The path that was asked for, or `clip.mp4` in a new folder, which goes again where nothing was written to it."""
     path = default_output(job.prompt, job.seed) if asked is None else asked
     try:
@@ -145,7 +146,9 @@ def _told_how_to_go_on(run: AnyRun, checkpoint: Checkpoint | None) -> Iterator[N
     finally:
         if checkpoint is not None and not done and checkpoint.in_use and checkpoint.begun:
             model = "" if run.model.id == EMBEDDED else f" --model {shlex.quote(run.model.id)}"
-            options = [({1: "--lora", 2: "--lora-2"}[one.transformer], one) for one in run.model.adapters.requests]
+            options = [
+                ({1: "--lora", 2: "--lora-2"}[one.transformer], one) for one in own_model(run.model).adapters.requests
+            ]
             loras = "".join(f" {option} {shlex.quote(f'{one.path}@{one.scale:g}')}" for option, one in options)
             folder = shlex.quote(str(checkpoint.path))
             say(f"finished chunks are kept; go on with: vgen generate --resume {folder}{model}{loras}")
@@ -187,7 +190,7 @@ class _Previewer:
             remove(self.path)
 
 
-def _pictures(path: Path, job: Job, output: OutputConfig) -> dict[str, Path]:
+def _pictures(path: Path, job: Job | StockJob, output: OutputConfig) -> dict[str, Path]:
     """The pictures beside a clip."""
     wanted = {"image": job.image_YX3 is not None, "last-image": job.last_image_YX3 is not None}
     wanted |= {"sheet": output.sheet, "preview": output.preview}

@@ -22,9 +22,22 @@ from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.card import ModelCard
 from vgen.models.dit import VideoDiT
-from vgen.models.files import REFUSED_ENDING
 from vgen.models.layout import check_alike, check_card_images, check_channels, check_image_states
-from vgen.models.settings import Config, complete, count, defaults, is_list, number, unsupported
+from vgen.models.settings import (
+    Config,
+    Settings,
+    check_derived,
+    check_keys,
+    check_settings,
+    class_of,
+    complete,
+    count,
+    is_list,
+    is_there,
+    number,
+    unsupported,
+)
+from vgen.models.stock.catalogue import STOCK
 
 __all__ = ["ALLOWED", "EXTRA", "check_card", "check_configs", "check_depth", "check_index", "encoder_config"]
 
@@ -59,7 +72,7 @@ BOUNDARY = Range(0.001, 0.999)
 
 # settings of a scheduler that may differ from the class's default
 SHIFT = Range(0.01, 100)
-SETTINGS: dict[str, dict[str, Range | tuple[Any, ...]]] = {
+SETTINGS: dict[str, Settings] = {
     "FlowMatchEulerDiscreteScheduler": {"shift": SHIFT},
     "UniPCMultistepScheduler": {
         "prediction_type": ("flow_prediction",),
@@ -69,28 +82,6 @@ SETTINGS: dict[str, dict[str, Range | tuple[Any, ...]]] = {
         "lower_order_final": (True, False),
     },
 }
-# without effect on flow sigmas of a fixed shift
-INERT = frozenset(
-    {
-        "base_image_seq_len",
-        "base_shift",
-        "beta_end",
-        "beta_schedule",
-        "beta_start",
-        "dynamic_thresholding_ratio",
-        "max_image_seq_len",
-        "max_shift",
-        "rescale_betas_zero_snr",
-        "sample_max_value",
-        "steps_offset",
-        "time_shift_type",
-        "timestep_spacing",
-        "trained_betas",
-    }
-)
-# would change what is computed, by whose code, or from which files
-REFUSED = ("auto_map", "fast_tokenizer_files", "quantization_config")
-
 ENCODER_SIZES = (
     "vocab_size",
     "d_model",
@@ -113,7 +104,15 @@ DIT_SIZES = (
     "num_layers",
 )
 VAE_SIZES = ("base_dim", "z_dim", "num_res_blocks", "in_channels", "out_channels")
-DEPTHS = ("num_layers", "num_res_blocks", "num_hidden_layers")
+DEPTHS = (
+    "num_layers",
+    "num_res_blocks",
+    "num_hidden_layers",
+    "num_single_layers",
+    "num_refiner_layers",
+    "layers_per_block",
+    "decoder_layers_per_block",
+)
 PATCH = Range(1, 8)
 VAE_LEVELS = 8
 LATENT_STATISTICS = {"latents_mean": Range(-1e4, 1e4), "latents_std": Range(1e-4, 1e4)}
@@ -128,13 +127,14 @@ def check_index(index: Config, where: Path) -> dict[str, Any]:
     pipeline = index.get("_class_name")
     if pipeline not in PIPELINES:
         raise ModelError(
-            f"{where}: model_index.json names the pipeline {short(pipeline)}; possible: {', '.join(PIPELINES)}"
+            f"{where}: model_index.json names the pipeline {short(pipeline)}; possible: "
+            f"{', '.join((*PIPELINES, *STOCK))}"
         )
-    possible = ALLOWED | {part: EXTRA[part] for part in EXTRA if _is_there(index.get(part))}
+    possible = ALLOWED | {part: EXTRA[part] for part in EXTRA if is_there(index.get(part))}
     for key, value in index.items():
         if key in possible or key.startswith("_"):
             continue
-        if _is_there(value):
+        if is_there(value):
             raise ModelError(
                 f"{where}: component {key} {short(value)} cannot be run; possible: {', '.join(ALLOWED | EXTRA)} "
                 "and no other"
@@ -149,12 +149,7 @@ def check_index(index: Config, where: Path) -> dict[str, Any]:
             f"{where}: boundary_ratio {short(index.get('boundary_ratio'))} says at which noise level transformer_2 "
             "takes over; give both, or neither"
         )
-    return {part: _class_of(part, index.get(part), classes, where) for part, classes in possible.items()}
-
-
-def _is_there(value: Any) -> bool:
-    """Whether an entry of model_index.json names a component; one that is left out is [null, null]."""
-    return isinstance(value, list) and any(part is not None for part in value)
+    return {part: class_of(part, index.get(part), classes, where) for part, classes in possible.items()}
 
 
 def _check_flag(key: str, value: Any, where: Path) -> None:
@@ -165,15 +160,6 @@ def _check_flag(key: str, value: Any, where: Path) -> None:
     supported = (True, False) if key == "expand_timesteps" else (None, False)
     if value not in supported:
         raise unsupported("model_index.json", key, value, supported, where)
-
-
-def _class_of(part: str, named: Any, possible: dict[str, Any], where: Path) -> Any:
-    name = named[1] if isinstance(named, list) and len(named) == 2 else None
-    if not isinstance(name, str) or name not in possible:
-        raise ModelError(
-            f"{where}: {part} is of class {short(name)}, which is not on the list; possible: {', '.join(possible)}"
-        )
-    return possible[name]
 
 
 def check_configs(configs: dict[str, Config], classes: dict[str, Any], folder: Path) -> None:
@@ -187,11 +173,9 @@ def check_configs(configs: dict[str, Config], classes: dict[str, Any], folder: P
     Raises:
         ModelError: names the component, the key and what is possible.
     """
-    for component in classes:
-        for key, value in configs[component].items():
-            if (key in REFUSED or key.endswith(REFUSED_ENDING)) and value is not None:
-                raise ModelError(f"{folder / component}: the config sets {key}, which is not supported; remove the key")
-    _check_scheduler(configs["scheduler"], classes["scheduler"], folder / "scheduler")
+    check_keys(configs, classes, folder)
+    scheduler = classes["scheduler"]
+    check_settings(configs["scheduler"], scheduler, SETTINGS[scheduler.__name__], folder / "scheduler")
     _check_encoder(configs["text_encoder"], folder / "text_encoder")
     vae = complete(configs["vae"], classes["vae"], folder / "vae")
     _check_vae(vae, folder / "vae")
@@ -239,10 +223,9 @@ def check_depth(config: Config, tensors: int, where: Path) -> None:
         ModelError: more layers than tensors.
     """
     for key in DEPTHS:
-        if config.get(key, 0) > tensors:
-            raise ModelError(
-                f"{where}: {key} {short(config[key])} is more than the {tensors} tensors of the weight files"
-            )
+        depth = config.get(key, 0)
+        if (max(depth, default=0) if isinstance(depth, list) else depth) > tensors:
+            raise ModelError(f"{where}: {key} {short(depth)} is more than the {tensors} tensors of the weight files")
 
 
 def encoder_config(config: Config) -> UMT5Config:
@@ -252,26 +235,8 @@ def encoder_config(config: Config) -> UMT5Config:
         ModelError: a key that follows from the others says something else.
     """
     built = UMT5Config(**{key: config[key] for key in ENCODER_KEYS if key in config})
-    for key in ("dense_act_fn", "is_gated_act"):
-        if config.get(key, getattr(built, key)) != getattr(built, key):
-            raise ModelError(
-                f"text_encoder: {key} is {short(config[key])}, "
-                f"but feed_forward_proj={built.feed_forward_proj!r} makes it {getattr(built, key)!r}"
-            )
+    check_derived(config, built)
     return built
-
-
-def _check_scheduler(config: Config, cls: Any, where: Path) -> None:
-    usual = defaults(cls)
-    for key, value in (usual | config).items():
-        if key.startswith("_") or key in INERT:
-            continue
-        default = (usual[key],) if key in usual else (None, False)
-        supported = SETTINGS[cls.__name__].get(key, default)
-        if isinstance(supported, Range):
-            number(config | {key: value}, key, where, supported)
-        elif value not in supported:
-            raise unsupported(cls.__name__, key, value, supported, where)
 
 
 def _check_encoder(config: Config, where: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -42,20 +42,38 @@ from vgen.models.lora_file import open_loras
 from vgen.models.lora_request import LoraRequest
 from vgen.models.residence import Residence
 from vgen.models.settings import defaults
+from vgen.models.stock.catalogue import family_of
+from vgen.models.stock.check import check_stock, check_stock_card, check_stock_index, completed
+from vgen.models.stock.encoders import bare_names
+from vgen.models.stock.family import Family
+from vgen.models.stock.model import StockModel
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
+from vgen.models.vocabulary import check_vocabulary
 from vgen.placement import STORAGES, TRANSFORMERS, Placement, weights_on_device
 
-__all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model", "weights_mib"]
+__all__ = [
+    "EMBEDDED",
+    "AnyModel",
+    "LoadedModel",
+    "describe",
+    "embedded_folder",
+    "find_folder",
+    "load_model",
+    "own_model",
+    "weights_mib",
+]
 
 EMBEDDED = "playground"
 CONFIG_FILES = {
     "tokenizer": "tokenizer_config.json",
+    "tokenizer_2": "tokenizer_config.json",
     "scheduler": "scheduler_config.json",
     "image_processor": "preprocessor_config.json",
 }
 WEIGHTS = {
     "text_encoder": "model.safetensors",
+    "text_encoder_2": "model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
     "transformer": "diffusion_pytorch_model.safetensors",
     "transformer_2": "diffusion_pytorch_model.safetensors",
@@ -73,6 +91,7 @@ LOAD_ERRORS = (
     AttributeError,
     ImportError,
     LookupError,
+    NameError,
     OSError,
     RuntimeError,
     SafetensorError,
@@ -136,6 +155,11 @@ class LoadedModel:
                 del self._states[prompt]
         return {prompt: known[prompt] for prompt in asked}
 
+    @property
+    def grid_px(self) -> int:
+        """Pixels that height and width are multiples of."""
+        return int(self.vae.config.scale_factor_spatial * self.dit.config.patch_size[1])
+
     def digests(self) -> dict[str, str]:
         """sha256 of every file that a run depends on, by its path in the folder: weights, configs, tokenizer, card.
 
@@ -151,6 +175,9 @@ class LoadedModel:
         return dict(self._digests)
 
 
+AnyModel: TypeAlias = LoadedModel | StockModel
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
     """A folder whose configs are all supported.
@@ -161,6 +188,7 @@ class _Checked:
         configs: by component.
         classes: what each component is loaded with.
         weights: files of each component that has some.
+        family: how it is loaded and asked, where it runs through a pipeline of diffusers.
     """
 
     folder: Path
@@ -168,6 +196,11 @@ class _Checked:
     configs: dict[str, dict[str, Any]]
     classes: dict[str, Any]
     weights: dict[str, list[Path]]
+    family: Family | None = None
+
+    def builder(self, part: str) -> Callable[[dict[str, Any]], Any] | None:
+        """How the config of a component is built that transformers loads; None where diffusers does."""
+        return (BUILDERS if self.family is None else self.family.builders).get(self.classes[part])
 
 
 class _Naming:
@@ -196,7 +229,7 @@ def load_model(
     free_mib: float | None = None,
     rungs: tuple[Placement, ...] = (Placement(),),
     lora: Sequence[LoraRequest] = (),
-) -> LoadedModel:
+) -> "AnyModel":
     """Loads a model by name or path.
 
     Args:
@@ -211,11 +244,16 @@ def load_model(
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
-        ResourceError: the weights do not fit into `free_mib` on any rung.
+        ResourceError: the weights do not fit into `free_mib` on any rung, or a package is missing that the tokenizer
+            takes.
         ConfigError: weights that are to be stored in a dtype that is no narrower than theirs.
     """
     checked = _checked(find_folder(model))
     dtypes = _dtypes(device, dtype)
+    if checked.family is not None:
+        _check_plain(model, checked, rungs, lora)
+        _first_fitting(model, _parts_mib(checked, dtypes), rungs[:1], 1, free_mib)
+        return _load_stock(model, checked, checked.family, device, dtypes)
     placement = _first_fitting(model, _parts_mib(checked, dtypes), rungs, _blocks(checked), free_mib)
     storage = _storage(placement, dtype)
     experts = [part for part in TRANSFORMERS if part in checked.weights]
@@ -260,6 +298,44 @@ def load_model(
     )
 
 
+def _load_stock(
+    model: str, checked: "_Checked", family: Family, device: torch.device, dtypes: dict[str, torch.dtype]
+) -> StockModel:
+    """The components of a pipeline of diffusers, each loaded as ours are, and the pipeline of them."""
+    index, folder = checked.configs["pipeline"], checked.folder
+    parts: dict[str, Any] = {
+        part: _load_weights(checked, part, dtypes[part]).to(device).eval() for part in checked.weights
+    }
+    for part in ("tokenizer", "tokenizer_2"):
+        if part in checked.classes:
+            parts[part] = _load_tokenizer(checked, part, part.replace("tokenizer", "text_encoder"))
+    with _Naming(folder / "scheduler"):
+        parts["scheduler"] = checked.classes["scheduler"].from_pretrained(folder / "scheduler", local_files_only=True)
+    pipe = family.assemble(index["_class_name"], parts, {flag: index.get(flag) is True for flag in family.flags})
+    pipe.set_progress_bar_config(disable=True)
+    own = [path for path in (folder / INDEX_FILE, folder / CARD_FILE) if path.is_file()]
+    used = [path for part in checked.classes for path in (folder / part).rglob("*") if path.is_file()]
+    return StockModel(
+        id=model,
+        folder=folder,
+        card=checked.card,
+        family=family,
+        pipe=pipe,
+        grid=family.grid(completed(checked.configs, checked.classes, folder)),
+        files=(*own, *used),
+        commit=commit_of(model, folder),
+    )
+
+
+def _check_plain(model: str, checked: _Checked, rungs: tuple[Placement, ...], lora: Sequence[LoraRequest]) -> None:
+    """Refuses what a pipeline of diffusers is not built for here."""
+    how = f"model '{model}' runs through diffusers' {checked.configs['pipeline']['_class_name']}"
+    if rungs[0] != Placement():
+        raise ConfigError(f"{how}, whose weights stay on the device; possible: --performance auto or speed")
+    if lora:
+        raise ConfigError(f"{how}, which takes no LoRA here; leave --lora out")
+
+
 def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> float:
     """Memory that the weights of a model take once loaded, from the headers of its files.
 
@@ -272,7 +348,12 @@ def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> floa
 def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
     """What each component runs in."""
     text_dtype = torch.float32 if device.type == "cpu" else dtype
-    fixed = {"text_encoder": text_dtype, "vae": torch.float32, "image_encoder": torch.float32}
+    fixed = {
+        "text_encoder": text_dtype,
+        "text_encoder_2": text_dtype,
+        "vae": torch.float32,
+        "image_encoder": torch.float32,
+    }
     return fixed | {"transformer": dtype, "transformer_2": dtype}
 
 
@@ -310,6 +391,19 @@ def _without_bars() -> Iterator[None]:
     finally:
         for library in drawing:
             library.enable_progress_bar()
+
+
+def own_model(model: "AnyModel") -> LoadedModel:
+    """A model of Wan's kind, which our own loop runs; for what a pipeline of diffusers has no place for.
+
+    Raises:
+        ModelError: it runs through a pipeline of diffusers.
+    """
+    if isinstance(model, StockModel):
+        raise ModelError(
+            f"model '{model.id}' runs through diffusers' {model.pipeline}; possible here: a model of Wan's kind"
+        )
+    return model
 
 
 def describe(model: str) -> tuple[Path, ModelCard, int]:
@@ -356,17 +450,24 @@ def _checked(folder: Path) -> _Checked:
     """The folder after checking its configs, and that its weights are complete."""
     check_links(folder)
     index = read_json(folder / INDEX_FILE)
-    classes = check_index(index, folder)
+    family = family_of(index.get("_class_name"))
+    classes = check_index(index, folder) if family is None else check_stock_index(family, index, folder)
     configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in classes}
     weights = {part: weight_files(folder / part, single) for part, single in WEIGHTS.items() if part in classes}
     for part in classes:
         if (folder / part / ADAPTER_FILE).exists():
             raise ModelError(f"{folder / part}: {ADAPTER_FILE} in a component is not supported; remove it")
-    check_configs(configs, classes, folder)
+    if family is None:
+        check_configs(configs, classes, folder)
+    else:
+        check_stock(family, index["_class_name"], configs, classes, folder)
     configs["pipeline"] = index
     card = card_for(folder, configs)
-    check_card(card, configs, folder)
-    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights)
+    if family is None:
+        check_card(card, configs, folder)
+    else:
+        check_stock_card(card, family, index["_class_name"], completed(configs, classes, folder), folder)
+    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights, family=family)
 
 
 def _first_fitting(
@@ -392,6 +493,8 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     shapes = tensor_shapes(checked.weights[part])
     if checked.classes[part] is CLIPVisionModel:
         shapes = read_tensors(shapes)
+    elif part == "text_encoder_2":
+        shapes = bare_names(shapes)
     check_depth(config, len(shapes), where)
     check_tensors(_meta(checked, part), shapes, where)
     return weight_bytes(shapes, dtype)
@@ -400,19 +503,15 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
 def _meta(checked: _Checked, part: str) -> nn.Module:
     """A component without weights."""
     with _Naming(checked.folder / part), torch.device("meta"):
-        return _skeleton(checked.classes[part], checked.configs[part])
-
-
-def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
-    built = BUILDERS.get(cls)
-    model: nn.Module = cls.from_config(config) if built is None else cls(built(config))
+        built, cls, config = checked.builder(part), checked.classes[part], checked.configs[part]
+        model: nn.Module = cls.from_config(config) if built is None else cls(built(config))
     return model
 
 
 def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
     where, cls = checked.folder / part, checked.classes[part]
     with _Naming(where), _without_bars():
-        built = BUILDERS.get(cls)
+        built = checked.builder(part)
         if built is not None:
             return cls.from_pretrained(
                 where,
@@ -431,14 +530,17 @@ def _load_images(checked: _Checked, placed: Callable[[str], Any]) -> ImageEncode
     return ImageEncoder(make_processor(checked.configs["image_processor"]), placed("image_encoder"))
 
 
-def _load_tokenizer(checked: _Checked) -> PreTrainedTokenizerBase:
-    where = checked.folder / "tokenizer"
+def _load_tokenizer(
+    checked: _Checked, part: str = "tokenizer", encoder: str = "text_encoder"
+) -> PreTrainedTokenizerBase:
+    where = checked.folder / part
+    check_vocabulary(where)
     with _Naming(where):
-        tokenizer: PreTrainedTokenizerBase = checked.classes["tokenizer"].from_pretrained(where, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = checked.classes[part].from_pretrained(where, local_files_only=True)
         largest = max(tokenizer.get_vocab().values(), default=-1)
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{where}: the tokenizer has no pad token, and prompts are padded to the model's text length")
-    vocab_size = checked.configs["text_encoder"]["vocab_size"]
+    vocab_size = checked.configs[encoder]["vocab_size"]
     if not 0 <= largest < vocab_size:
         raise ModelError(
             f"{where}: the tokenizer's last token is {largest}, the text encoder knows 0 to {vocab_size - 1}"

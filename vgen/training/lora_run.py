@@ -14,7 +14,7 @@ from vgen.config import AttentionConfig
 from vgen.errors import InputError
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.models.card import ModelCard
-from vgen.models.load import LoadedModel, describe, load_model
+from vgen.models.load import LoadedModel, describe, load_model, own_model
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import pixel_frames
 from vgen.samplers import SigmaTable
@@ -89,7 +89,7 @@ def train_lora(
     _check_output(job.output)
     clips = read_captioned(job.data, num_frames=recipe.num_frames, fps=recipe.fps)
     train, held_out = split(clips, job.held_out)
-    model = load_model(job.model, device=accelerator.device, dtype=dtype)
+    model = own_model(load_model(job.model, device=accelerator.device, dtype=dtype))
     expert_of(model, recipe.transformer)
     _check_sizes(model, recipe)
     _check_captions(model, clips)

@@ -1,0 +1,4 @@
+"""Models that run through diffusers' own pipelines, with vgen's attention put into their transformers.
+
+`catalogue.py` says which; a new family is a file like `mochi.py` and a row there. Nothing here knows jobs or runs.
+"""
