@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.hooks import apply_group_offloading
 from torch import nn
 
 import vgen.pipeline as pipeline_module
 from tests.folders import tiny_folder
+from tests.models.tiny import latents, tiny_dit, words
 from vgen.cli import _run
 from vgen.config import PerformanceConfig, merge
 from vgen.errors import ConfigError, ResourceError
+from vgen.models.cache import KVCache
 from vgen.models.load import load_model, own_model
 from vgen.models.residence import Residence
 from vgen.performance import fit, rungs_of
@@ -89,6 +92,30 @@ def test_going_from_placement_to_placement_loses_nothing(pipeline: VideoPipeline
         residence.use("transformer")
     after = pipeline.model.dit.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_diffusers_group_offload_finds_the_blocks_and_the_texts_keys(tmp_path: Path) -> None:
+    """What a GPU gets, here through diffusers' files."""
+    usual, placed = tiny_dit(), tiny_dit()
+    apply_group_offloading(
+        placed,
+        onload_device=torch.device("cpu"),
+        offload_type="block_level",
+        num_blocks_per_group=1,
+        offload_to_disk_path=str(tmp_path),
+    )
+    for module in placed.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        for tensor in [] if registry is None else registry.get_hook("group_offloading").group.tensor_to_key:
+            tensor.data.fill_(torch.nan)  # of what is away
+    made = []
+    for dit in (usual, placed):
+        cache = KVCache(layers=2, capacity=2)
+        with torch.no_grad():
+            text = dit.prepare_text(words())
+            dit(latents(1), torch.zeros(1, 1), text, context=cache, commit=True)
+            made.append(dit(latents(1, seed=1), torch.ones(1, 1), text, frames=(1,), context=cache))
+    torch.testing.assert_close(made[0], made[1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("offload", ["model", "group"])
@@ -163,8 +190,8 @@ def test_stored_weights_equal_weights_rounded_by_hand(folder: Path, storage: str
             if offload == "none":
                 assert next(stored.model.dit.blocks.get_submodule(name).parameters()).dtype == getattr(torch, storage)
     runs = [start(one, one.performance, sampler__name="causal") for one in (stored, by_hand)]
-    latents = [[event.latents_BCTHW for event in run if event.latents_BCTHW is not None] for run in runs]
-    assert all(torch.equal(a, b) for a, b in zip(*latents, strict=True))
+    made = [[event.latents_BCTHW for event in run if event.latents_BCTHW is not None] for run in runs]
+    assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))
     assert runs[0].record()["resolved"]["performance.storage"] == storage
     assert stored.dtype == torch.float32
     assert (
@@ -358,6 +385,6 @@ def test_the_command_line_says_refuses_and_replays(
         ("--storage-dtype", "int8"): "performance.storage='int8' is not possible",
         ("--offload", "model", "performance.offload=group"): "performance.offload is given twice",
     }
-    for words, line in bad.items():
-        assert _run([*base, *words]) == 2
+    for flags, line in bad.items():
+        assert _run([*base, *flags]) == 2
         assert line in capsys.readouterr().err

@@ -10,6 +10,7 @@ from tests.folders import tiny_folder
 from vgen.clip import Clip
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, VgenError
+from vgen.ladder import Fitted, OnDevice
 from vgen.models.experts import Experts
 from vgen.pipeline import Run, VideoPipeline
 
@@ -106,9 +107,11 @@ def test_either_guidance_can_be_said(
 ) -> None:
     run = start(pipelines["t2v-a14b"], said=said)
     assert (run.job.guidance_scale, run.job.guidance_scale_2) == scales
-    denoise = run._rollout()[0].denoise
-    assert isinstance(denoise, Experts)
-    assert [hasattr(expert, "uncond") for expert in (denoise.high, denoise.low)] == [scale > 1 for scale in scales]
+    fitted = run._rollout()[0].denoise
+    assert isinstance(fitted, Fitted) and isinstance(fitted.denoise, Experts)
+    experts = (fitted.denoise.high, fitted.denoise.low)
+    guided = [isinstance(expert, OnDevice) and hasattr(expert.denoise, "uncond") for expert in experts]
+    assert guided == [scale > 1 for scale in scales]
 
 
 def test_the_card_says_the_flow_shift_and_a_note_says_so(pipelines: dict[str, VideoPipeline]) -> None:
