@@ -28,6 +28,7 @@ from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, c
 from vgen.models.dit import VideoDiT
 from vgen.models.files import (
     ADAPTER_FILE,
+    check_added_tokens,
     check_links,
     check_tensors,
     read_json,
@@ -340,6 +341,7 @@ def _load_images(checked: _Checked, device: torch.device) -> ImageEncoder | None
 
 def _load_tokenizer(checked: _Checked) -> PreTrainedTokenizerBase:
     where = checked.folder / "tokenizer"
+    check_added_tokens(where)
     with _Naming(where):
         tokenizer: PreTrainedTokenizerBase = checked.classes["tokenizer"].from_pretrained(where, local_files_only=True)
         largest = max(tokenizer.get_vocab().values(), default=-1)
