@@ -124,7 +124,7 @@ def test_code_in_a_model_folder_is_never_imported(
     mark = tmp_path / "ran"
     for name in ("pipeline.py", "transformer/model.py", "tokenizer/tokenization.py", "text_encoder/modeling.py"):
         (folder / name).write_text(f"open({str(mark)!r}, 'w')")
-    edit(folder / TOKENIZER, tokenizer_class="Evil", trust_remote_code=True, custom_pipeline="pipeline")
+    edit(folder / TOKENIZER, **{"tokenizer_class": "Evil", "trust_remote_code": True, "custom_pipeline": "pipeline"})
     monkeypatch.chdir(folder)
     load(folder)
     assert not mark.exists()
@@ -218,6 +218,17 @@ def test_the_header_of_a_weight_file_is_bounded(folder: Path, length: int) -> No
     weights.write_bytes(struct.pack("<Q", length) + b"{}" + b" " * 100)
     with pytest.raises(ModelError, match=f"a header of {length} bytes; at most"):
         load(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_tokens_settings_are_known(folder: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+    """The library prints the others to stdout, as they are."""
+    path = folder / "tokenizer" / name
+    token = {"id": 0, "content": "<pad>", "special": True, "\x1b[2J": False}
+    edit(path, **({"added_tokens": [token]} if name == "tokenizer.json" else {"added_tokens_decoder": {"0": token}}))
+    with pytest.raises(ModelError, match="a token's setting"):
+        load(folder)
+    assert capfd.readouterr().out == ""
 
 
 def test_a_pattern_that_backtracks_for_ever_is_one_line(folder: Path) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from vgen.errors import ModelError
 __all__ = [
     "ADAPTER_FILE",
     "REFUSED_ENDING",
+    "check_added_tokens",
     "check_links",
     "check_own",
     "check_tensors",
@@ -33,6 +34,7 @@ __all__ = [
 CONFIG_LIMIT_BYTES = 4 << 20
 HEADER_LIMIT_BYTES = 8 << 20  # of a safetensors file: some 50,000 tensors, where a model has a thousand
 ADAPTER_FILE = "adapter_config.json"  # transformers would load what it names on top, from wherever that is
+TOKEN_KEYS = ("__type", "content", "id", "lstrip", "normalized", "rstrip", "single_word", "special")
 REFUSED_ENDING = "_implementation"  # of keys that name kernels
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -96,6 +98,35 @@ def check_own(folder: Path, config: dict[str, Any]) -> None:
             raise ModelError(f"{folder}: the config sets {key} to {value!r:.80}, code of others; remove the key")
         if isinstance(value, dict):
             check_own(folder, value)
+
+
+def check_added_tokens(folder: Path) -> None:
+    """Refuses a tokenizer's token with settings that there are not: the library prints their names to stdout, raw.
+
+    What is no JSON at all is left to the library, which refuses it.
+
+    Raises:
+        ModelError: names the setting.
+    """
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        try:
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        for token in _tokens_in(content):
+            foreign = sorted(token.keys() - {*TOKEN_KEYS})
+            if foreign:
+                able = ", ".join(TOKEN_KEYS)
+                raise ModelError(f"{folder / name}: a token's setting {foreign[0]!r:.80} is none of: {able}")
+
+
+def _tokens_in(content: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(content, dict):
+        return
+    listed, decoder = content.get("added_tokens"), content.get("added_tokens_decoder")
+    rows = [*(listed if isinstance(listed, list) else ()), *(decoder.values() if isinstance(decoder, dict) else ())]
+    named = [value for value in content.values() if isinstance(value, dict) and "content" in value]
+    yield from (row for row in (*rows, *named) if isinstance(row, dict))
 
 
 def weight_files(folder: Path, single: str) -> list[Path]:

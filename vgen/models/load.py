@@ -28,6 +28,7 @@ from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, c
 from vgen.models.dit import VideoDiT
 from vgen.models.files import (
     ADAPTER_FILE,
+    check_added_tokens,
     check_links,
     check_tensors,
     read_json,
@@ -534,6 +535,7 @@ def _load_tokenizer(
     checked: _Checked, part: str = "tokenizer", encoder: str = "text_encoder"
 ) -> PreTrainedTokenizerBase:
     where = checked.folder / part
+    check_added_tokens(where)
     check_vocabulary(where)
     with _Naming(where):
         tokenizer: PreTrainedTokenizerBase = checked.classes[part].from_pretrained(where, local_files_only=True)
