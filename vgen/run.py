@@ -27,6 +27,7 @@ from vgen.models.dit import VideoDiT
 from vgen.models.experts import Experts
 from vgen.models.load import LoadedModel
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
+from vgen.models.step_cache import StepCache
 from vgen.models.vae import StreamingDecoder, as_pixels, encode_frames
 from vgen.plan import Plan, check_memory, free_mib, in_one_clip
 from vgen.samplers import (
@@ -125,6 +126,8 @@ class Run:
         if attention is None:
             attention = job.attention.build(calls, decay=job.sampling.decay, fusion=job.sampling.fusion)
         self._attention = attention
+        dits = [dit for dit in (model.dit, model.dit_2) if dit is not None]
+        self.step_caches = [StepCache(*pair) for pair in zip(dits, job.step_cache.methods, strict=False)]
         self._resumed: int | None = None
         self._begun = False
 
@@ -174,7 +177,11 @@ class Run:
         if checkpoint is not None and resume:
             for frame in range(state.front):
                 yield from self._decoded(decoder, frame, checkpoint.finished(range(frame, frame + 1)), clock)
-        yield from self._denoised(rollout, state, decoder, checkpoint, clock)
+        try:
+            yield from self._denoised(rollout, state, decoder, checkpoint, clock)
+        finally:
+            for cache in self.step_caches:
+                cache.release()
 
     def _gone_on(self, rollout: Rollout[Any], context: Any, checkpoint: Checkpoint) -> RolloutState:
         """Where a killed run goes on: a search with what it has judged, another from its last chunk."""
@@ -227,6 +234,7 @@ class Run:
             "machine": machine(device),
             "prompts": job.seen(model.vae.config.scale_factor_temporal),
             "attention": record_rows(self._attention, job.sampling.table.per_step),
+            "step_cache": [cache.report() for cache in self.step_caches],
             "image": _digest(job.image_YX3),
             "last_image": _digest(job.last_image_YX3),
             "extends": None if base is None else {"frames": len(base.frames), "sha256": base.sha256()},
@@ -381,14 +389,13 @@ class Run:
 
     def _expert(self, dit: VideoDiT, scale: float) -> Any:
         """One transformer with the job's prompts, guided where the scale asks for it."""
-        cond = self._denoiser(dit, self.job.prompts)
+        cond = self._denoiser(dit, self.job.prompts, "cond")
         if scale <= 1:
             return cond
-        return Guided(
-            cond=cond, uncond=self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts)), scale=scale
-        )
+        uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts), "uncond")
+        return Guided(cond=cond, uncond=uncond, scale=scale)
 
-    def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...]) -> WanDenoiser:
+    def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...], branch: str) -> WanDenoiser:
         sampling, read = self.job.sampling, self._conditions
         riflex = None
         if sampling.repeat is not None:
@@ -401,6 +408,7 @@ class Run:
             rope=Rope(positions=sampling.positions, riflex=riflex),
             causal_block=sampling.causal_block,
             image_CTHW=read.image_CTHW,
+            cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
         )
 
     @cached_property
