@@ -19,6 +19,7 @@ from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
 from vgen.models.load import EMBEDDED, LoadedModel, load_model
+from vgen.models.quantization import Quantization
 from vgen.plan import check_memory, free_mib, plan_of
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
@@ -41,7 +42,14 @@ class VideoPipeline:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = EMBEDDED, *, device: str = "auto", dtype: str = "auto", download: bool = False
+        cls,
+        model: str | Path = EMBEDDED,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        download: bool = False,
+        quantization: str | None = None,
+        gguf: Sequence[str | Path] | None = None,
     ) -> Self:
         """Loads a model.
 
@@ -51,16 +59,22 @@ class VideoPipeline:
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             dtype: `auto` (float32 on a CPU, bfloat16 elsewhere), `float32`, `bfloat16` or `float16`.
             download: fetch a model of the hub where its cache does not hold it whole; nothing is fetched otherwise.
+            quantization: keeps the transformer's weights in fewer bits: `int8wo`, `int8dq`, `fp8wo` or `fp8dq`.
+            gguf: files with the transformer's weights, in place of the folder's; of two transformers that for high
+                noise first.
 
         Raises:
             ModelError: the model cannot be loaded; the message says why and what to do.
             ConfigError, ResourceError: device or dtype are unknown or absent, or the disk is too full.
         """
-        where = pick_device(device)
+        where, kept = pick_device(device), Quantization.of(quantization, gguf)
         asked = wanted(str(model)) if download else None
         if asked is not None:
             fetch_files(offer(asked))
-        return cls(load_model(str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where)))
+        free = free_mib(where)
+        return cls(
+            load_model(str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free, quantization=kept)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -263,11 +277,15 @@ class VideoPipeline:
 
     def _check_same(self, config: GenerateConfig, said: list[str]) -> None:
         """A config may repeat what this pipeline is, and nothing else."""
-        ours = {
+        ours: dict[str, tuple[Any, Any]] = {
             "model.id": (config.model.id, self.model.id),
             "run.device": (pick_device(config.run.device), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
         }
+        kept = self.model.quantization
+        files = None if kept is None or not kept.files else [str(file) for file in kept.files]
+        ours["model.gguf"] = (config.model.gguf, files)
+        ours["model.quantization"] = (config.model.quantization, None if kept is None or files else kept.scheme)
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")

@@ -12,6 +12,7 @@ import torch
 from vgen.errors import ResourceError
 from vgen.job import Job
 from vgen.models.load import LoadedModel
+from vgen.models.quantization import stored_bytes
 
 __all__ = ["Plan", "check_memory", "free_mib", "in_one_clip", "plan_of"]
 
@@ -78,7 +79,7 @@ def plan_of(job: Job, model: LoadedModel) -> Plan:
     images = None if model.images is None else model.images.encoder
     parts = [part for part in (model.dit, model.dit_2, model.vae, model.prompts.encoder, images) if part is not None]
     return Plan(
-        weights=sum(p.numel() * p.element_size() for part in parts for p in part.parameters()) / MIB,
+        weights=sum(stored_bytes(p) for part in parts for p in part.parameters()) / MIB,
         denoise=((activations + cached) * value_bytes + 6 * 4 * latents) / MIB,
         decode=(decoded + shown) * 4 / MIB,
         frames=vae.scale_factor_temporal * _frame_mib(job),

@@ -221,7 +221,7 @@ class Run:
         return {
             "schema": RECORD_SCHEMA,
             "request": {key: asked[key] for key in self.said},
-            "resolved": job.resolved() | {"run.device": str(device), "run.dtype": dtype},
+            "resolved": job.resolved() | {"run.device": str(device), "run.dtype": dtype} | _kept(model),
             "explicit": self.said,
             "seed": job.seed,
             "model": {
@@ -229,8 +229,9 @@ class Run:
                 "commit": model.commit,
                 "name": model.card.name,
                 "digests": model.digests(),
+                "quantization": None if model.quantization is None else model.quantization.scheme,
             },
-            "versions": versions(),
+            "versions": versions() | ({} if model.quantization is None else model.quantization.versions()),
             "machine": machine(device),
             "prompts": job.seen(model.vae.config.scale_factor_temporal),
             "attention": record_rows(self._attention, job.sampling.table.per_step),
@@ -451,6 +452,12 @@ def as_frames(pixels_BCFYX: Tensor) -> Frames:
     """
     pixels_FYX3 = (pixels_BCFYX[0].permute(1, 2, 3, 0) + 1.0) / 2.0
     return to_uint8(pixels_FYX3.cpu().numpy())
+
+
+def _kept(model: LoadedModel) -> dict[str, Any]:
+    """How the weights are kept, as config keys; no path of a file, which replay is told."""
+    kept = model.quantization
+    return {} if kept is None or kept.files else {"model.quantization": kept.scheme}
 
 
 def _digest(image_YX3: NDArray[np.uint8] | None) -> dict[str, str] | None:

@@ -25,6 +25,8 @@ PROMPTS_LIMIT_BYTES = 1 << 20
 Flag = typer.Option
 Words = typer.Argument(metavar="PROMPT [KEY=VALUE ...]", help="What should be seen; then config keys, if any.")
 Output = typer.Option("-o", "--output", help=".mp4, .gif, .mkv (lossless), or a folder of PNG frames.")
+Quantized = typer.Option("--quantization", help="Transformer in fewer bits: int8wo, int8dq, fp8wo, fp8dq.")
+Gguf = typer.Option("--gguf", metavar="FILE", help="GGUF file in place of the transformer's weights; one for each.")
 Force = typer.Option("--force-sampler", help="Run a sampler that the model was not trained for.")
 
 
@@ -53,12 +55,15 @@ def generate(
         str | None, Flag(help="'playground' (comes with vgen), a diffusers-format folder, or a hub id.")
     ] = None,
     download: Annotated[bool | None, Download] = None,
+    quantization: Annotated[str | None, Quantized] = None,
+    gguf: Annotated[list[str] | None, Gguf] = None,
     prompt_at: Annotated[list[str] | None, PromptAt] = None,
     story: Annotated[Path | None, Flag(help="YAML list of {at: seconds, prompt: words}.")] = None,
     extend: Annotated[str | None, Flag(help="Clip (or its .json) to go on from; the length is what is added.")] = None,
     resume: Annotated[Path | None, Flag(help="Go on with a killed run: its folder <name>.run.")] = None,
     sampler: Annotated[str | None, Flag(help="full, causal, streaming, ... (vgen samplers).")] = None,
     attention: Annotated[str | None, Flag(help="dense, radial, ... (vgen attention list), or a YAML of one.")] = None,
+    step_cache: Annotated[str | None, Flag(help="Skip blocks between steps: first-block, mag, taylorseer.")] = None,
     seconds: Annotated[float | None, Flag(help="Length in seconds.")] = None,
     num_frames: Annotated[int | None, Flag(help="Length in frames.")] = None,
     size: Annotated[str | None, Flag(metavar="WxH", help="Width and height in pixels.")] = None,
@@ -91,6 +96,9 @@ def generate(
         "request.last_image": last_image,
         "request.extend": extend,
         "model.id": model,
+        "model.quantization": quantization,
+        "model.gguf": gguf or None,
+        "step_cache.name": step_cache,
         "sampler.name": sampler,
         "attention.name": attention,
         "request.seconds": seconds,
@@ -141,7 +149,13 @@ def _generate_all(
     from vgen.pipeline import VideoPipeline
 
     ready(config.model.id, download)
-    pipeline = VideoPipeline.from_pretrained(config.model.id, device=config.run.device, dtype=config.run.dtype)
+    pipeline = VideoPipeline.from_pretrained(
+        config.model.id,
+        device=config.run.device,
+        dtype=config.run.dtype,
+        quantization=config.model.quantization,
+        gguf=config.model.gguf,
+    )
     runs = _runs(pipeline, config, said, prompts)
     paths = _paths(config.output.path, len(runs))
     for run, path in zip(runs, paths, strict=True):

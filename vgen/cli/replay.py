@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vgen.cli.download import Download, ready
-from vgen.cli.past import base_of, check_commit, checked, draws_of, image_of, set_threads
+from vgen.cli.past import base_of, check_commit, check_gguf, checked, draws_of, image_of, set_threads
 from vgen.config import OutputConfig, merge
 from vgen.errors import InputError, ModelError
 
@@ -24,6 +24,7 @@ def replay(
         str | None, typer.Option(help="The model's folder or hub id, where it is not the embedded one.")
     ] = None,
     download: Annotated[bool | None, Download] = None,
+    gguf: Annotated[list[str] | None, typer.Option(metavar="FILE", help="The GGUF files of its weights, if any.")] = None,
     extend: Annotated[Path | None, typer.Option("--extend", help="The clip that it went on from, if one.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the new clip goes.")] = None,
     device: Annotated[str | None, typer.Option(help="Other than the recorded one.")] = None,
@@ -53,7 +54,14 @@ def replay(
     ready(model or EMBEDDED, download)
     check_commit(past, model or EMBEDDED, record)
     set_threads(past["machine"].get("threads"))
-    pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device or recorded_device, dtype=dtype)
+    check_gguf(past, gguf or [], record)
+    pipeline = VideoPipeline.from_pretrained(
+        model or EMBEDDED,
+        device=device or recorded_device,
+        dtype=dtype,
+        quantization=config.model.quantization,
+        gguf=gguf,
+    )
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{record}: made with other weights than those of model '{pipeline.model.id}'")
     image = image_of(past, record.with_suffix(".image.png"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["go_on"]
 
-_FREE = ("model.id",)  # only finds the model, whose weights are compared
+_FREE = ("model.id", "model.gguf")  # only find the model, whose weights are compared
 
 
 def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format, download: bool | None) -> None:
@@ -33,7 +33,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     quiet()
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
     from vgen.cli.output import tell, write_run
-    from vgen.cli.past import base_of, check_commit, checked, image_of, set_threads
+    from vgen.cli.past import base_of, check_commit, check_gguf, checked, image_of, set_threads
     from vgen.machine import machine
     from vgen.models.load import EMBEDDED
     from vgen.pipeline import VideoPipeline
@@ -57,11 +57,15 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     check_commit(past, model or EMBEDDED, checkpoint.path)
     set_threads(past["machine"].get("threads"))
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
-    pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype)
+    config, said = merge((f"run {checkpoint.path}", resolved))
+    gguf = asked.get("model.gguf")
+    check_gguf(past, gguf or [], checkpoint.path)
+    pipeline = VideoPipeline.from_pretrained(
+        model or EMBEDDED, device=device, dtype=dtype, quantization=config.model.quantization, gguf=gguf
+    )
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{checkpoint.path}: made with other weights than those of model '{pipeline.model.id}'")
     _tell_other_machine(past["machine"], machine(pipeline.device))
-    config, said = merge((f"run {checkpoint.path}", resolved))
     image_YX3, base = image_of(past, checkpoint.path / IMAGE), base_of(past, checkpoint.path / BASE)
     run = pipeline.start(config, said, image_YX3, base=base)
     tell(write_run(run, path, output, resume=checkpoint), path, output_format)

@@ -28,6 +28,7 @@ from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, c
 from vgen.models.dit import VideoDiT
 from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
+from vgen.models.quantization import GGUF, Quantization, quantized_bytes
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
 
@@ -46,6 +47,7 @@ WEIGHTS = {
     "transformer_2": "diffusion_pytorch_model.safetensors",
     "image_encoder": "model.safetensors",
 }
+EXPERTS = {"transformer", "transformer_2"}
 ADAPTER_FILE = "adapter_config.json"  # transformers would load what it names on top, from wherever that is
 TRANSFORMERS: dict[Any, Callable[[dict[str, Any]], Any]] = {
     UMT5EncoderModel: encoder_config,
@@ -82,6 +84,7 @@ class LoadedModel:
         dit_2, boundary: the expert for low noise and the sigma below which it takes over, where there are two.
         images: image processor and encoder, in fp32, where the transformer reads what they make.
         commit: of the hub, where it was asked for by its hub id.
+        quantization: how the transformers are kept; as computed where None.
     """
 
     id: str
@@ -95,6 +98,7 @@ class LoadedModel:
     boundary: float | None = None
     images: ImageEncoder | None = None
     commit: str | None = None
+    quantization: Quantization | None = None
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def digests(self) -> dict[str, str]:
@@ -108,6 +112,9 @@ class LoadedModel:
             used = [*ALLOWED, *(part for part, loaded in extra.items() if loaded is not None)]
             parts = [path for part in used for path in (self.folder / part).rglob("*") if path.is_file()]
             relative = {path.relative_to(self.folder).as_posix(): path for path in own + parts}
+            for part, file in _replaced(self.quantization).items():
+                relative = {n: p for n, p in relative.items() if p.parent.name != part or n.endswith("config.json")}
+                relative[f"{part}.{GGUF}"] = file
             self._digests.update({name: sha256_of(path) for name, path in sorted(relative.items())})
         return dict(self._digests)
 
@@ -122,6 +129,7 @@ class _Checked:
         configs: by component.
         classes: what each component is loaded with.
         weights: files of each component that has some.
+        quantization: of the transformers.
     """
 
     folder: Path
@@ -129,6 +137,7 @@ class _Checked:
     configs: dict[str, dict[str, Any]]
     classes: dict[str, Any]
     weights: dict[str, list[Path]]
+    quantization: Quantization | None
 
 
 class _Naming:
@@ -149,7 +158,14 @@ class _Naming:
             raise ModelError(f"{self.where}: cannot be loaded: {type(error).__name__}: {said:.300}") from error
 
 
-def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib: float | None = None) -> LoadedModel:
+def load_model(
+    model: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    free_mib: float | None = None,
+    quantization: Quantization | None = None,
+) -> LoadedModel:
     """Loads a model by name or path.
 
     Args:
@@ -159,19 +175,22 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
         dtype: of the video transformer. The text encoder runs in fp32 on a CPU and in `dtype` elsewhere, the VAE in
             fp32 always: in half precision it gives black frames (a frequent complaint about other engines).
         free_mib: memory that the weights may take; not checked where None.
+        quantization: of the video transformers; as computed where None.
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
-        ResourceError: the weights do not fit into `free_mib`.
+        ResourceError: the weights do not fit into `free_mib`, or the quantization cannot run here.
     """
-    checked = _checked(find_folder(model))
+    checked = _checked(find_folder(model), quantization)
+    if quantization is not None:
+        quantization.check(device, dtype, len(EXPERTS & {*checked.classes}))
     dtypes = _dtypes(device, dtype)
     _check_memory(model, _weights_mib(checked, dtypes), free_mib)
     tokenizer = _load_tokenizer(checked)
     encoder = _load_weights(checked, "text_encoder", dtypes["text_encoder"]).to(device).eval()
     with _Naming(checked.folder / "scheduler"):
         scheduler = checked.classes["scheduler"].from_pretrained(checked.folder / "scheduler", local_files_only=True)
-    experts = [part for part in ("transformer", "transformer_2") if part in checked.weights]
+    experts = sorted(EXPERTS & {*checked.classes})
     dits = [_load_weights(checked, part, dtype).to(device).eval() for part in experts]
     return LoadedModel(
         id=model,
@@ -185,16 +204,19 @@ def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib
         boundary=checked.configs["pipeline"].get("boundary_ratio"),
         images=_load_images(checked, device),
         commit=commit_of(model, checked.folder),
+        quantization=quantization,
     )
 
 
-def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> float:
+def weights_mib(
+    model: str, *, device: torch.device, dtype: torch.dtype, quantization: Quantization | None = None
+) -> float:
     """Memory that the weights of a model take once loaded, from the headers of its files.
 
     Raises:
         ModelError: as `load_model`.
     """
-    return _weights_mib(_checked(find_folder(model)), _dtypes(device, dtype))
+    return _weights_mib(_checked(find_folder(model), quantization), _dtypes(device, dtype))
 
 
 def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -261,12 +283,22 @@ def find_folder(model: str) -> Path:
     )
 
 
-def _checked(folder: Path) -> _Checked:
+def _replaced(quantization: Quantization | None) -> dict[str, Path]:
+    """Files in place of a component's weights."""
+    return {} if quantization is None else dict(zip(sorted(EXPERTS), quantization.files, strict=False))
+
+
+def _checked(folder: Path, quantization: Quantization | None = None) -> _Checked:
     """The folder after checking its configs, and that its weights are complete."""
     index = read_json(folder / INDEX_FILE)
     classes = check_index(index, folder)
     configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in classes}
-    weights = {part: weight_files(folder / part, single) for part, single in WEIGHTS.items() if part in classes}
+    replaced = _replaced(quantization)
+    weights = {
+        part: [replaced[part]] if part in replaced else weight_files(folder / part, single)
+        for part, single in WEIGHTS.items()
+        if part in classes
+    }
     for part in classes:
         if (folder / part / ADAPTER_FILE).exists():
             raise ModelError(f"{folder / part}: {ADAPTER_FILE} in a component is not supported; remove it")
@@ -274,7 +306,7 @@ def _checked(folder: Path) -> _Checked:
     configs["pipeline"] = index
     card = card_for(folder, configs)
     check_card(card, configs, folder)
-    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights)
+    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights, quantization=quantization)
 
 
 def _check_memory(model: str, needed_mib: float, free_mib: float | None) -> None:
@@ -288,6 +320,9 @@ def _check_memory(model: str, needed_mib: float, free_mib: float | None) -> None
 def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     """Memory of a component's weights, after holding the headers of its files to its config."""
     where, config = checked.folder / part, checked.configs[part]
+    quantization = checked.quantization if part in EXPERTS else None
+    if quantization is not None and quantization.scheme == GGUF:
+        return _gguf_bytes(checked, part, dtype)
     shapes = tensor_shapes(checked.weights[part])
     if checked.classes[part] is CLIPVisionModel:
         shapes = read_tensors(shapes)
@@ -295,7 +330,19 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     with _Naming(where), torch.device("meta"):
         skeleton = _skeleton(checked.classes[part], config)
     check_tensors(skeleton, shapes, where)
-    return weight_bytes(shapes, dtype)
+    return weight_bytes(shapes, dtype) if quantization is None else quantized_bytes(skeleton, dtype)
+
+
+def _gguf_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
+    from vgen.models.gguf_file import gguf_bytes, gguf_header
+
+    (file,) = checked.weights[part]
+    header = gguf_header(file)
+    check_depth(checked.configs[part], len(header), checked.folder / part)
+    with _Naming(checked.folder / part), torch.device("meta"):
+        skeleton = _skeleton(checked.classes[part], checked.configs[part])
+    with _Naming(file):
+        return gguf_bytes(file, header, skeleton, dtype)
 
 
 def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
@@ -306,6 +353,13 @@ def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
 
 def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
     where, cls = checked.folder / part, checked.classes[part]
+    quantization = checked.quantization if part in EXPERTS else None
+    if quantization is not None and quantization.scheme == GGUF:
+        from vgen.models.gguf_file import load_gguf
+
+        (file,) = checked.weights[part]
+        with _Naming(file):
+            return load_gguf(file, checked.configs[part], dtype)
     with _Naming(where), _without_bars():
         built = TRANSFORMERS.get(cls)
         if built is not None:
@@ -317,7 +371,10 @@ def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
                 use_safetensors=True,
                 local_files_only=True,
             )
-        return cls.from_pretrained(where, dtype=dtype, use_safetensors=True, local_files_only=True)
+        config = None if quantization is None else quantization.config()
+        return cls.from_pretrained(
+            where, dtype=dtype, use_safetensors=True, local_files_only=True, quantization_config=config
+        )
 
 
 def _load_images(checked: _Checked, device: torch.device) -> ImageEncoder | None:
