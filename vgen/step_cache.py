@@ -65,7 +65,9 @@ def resolve_step_cache(config: StepCacheConfig, sampling: Sampling, known: int, 
     said = {knob: value for knob, value in said.items() if value is not None}
     if config.name == "none":
         if said:
-            raise ConfigError(f"step_cache.{next(iter(said))} needs a cache; name one with --step-cache: {', '.join(KNOBS)}")
+            raise ConfigError(
+                f"step_cache.{next(iter(said))} needs a cache; name one with --step-cache: {', '.join(KNOBS)}"
+            )
         return StepCaching(name="none", knobs={})
     unused = [knob for knob in said if knob not in KNOBS[config.name]]
     if unused:
@@ -75,7 +77,9 @@ def resolve_step_cache(config: StepCacheConfig, sampling: Sampling, known: int, 
         )
     _check_sampling(config, sampling, known)
     if model.dit.config.num_layers < 2:
-        raise ModelError(f"model '{model.id}' has one block, of which a step cache can skip none; leave --step-cache out")
+        raise ModelError(
+            f"model '{model.id}' has one block, of which a step cache can skip none; leave --step-cache out"
+        )
     knobs = KNOBS[config.name] | said
     if config.name != "mag":
         return StepCaching(name=config.name, knobs=knobs, methods=(CacheMethod(name=config.name, **knobs),) * 2)
@@ -92,8 +96,8 @@ def _check_sampling(config: StepCacheConfig, sampling: Sampling, known: int) -> 
         why = f"its falls take {falls} steps, and mag_ratios are of falls of {sampling.table.num_steps}"
     if why is not None:
         raise ConfigError(
-            f"step cache '{config.name}' cannot run with sampler '{sampling.name}' as it is set: {why}; possible: none, "
-            "or a sampler that lowers whole clips or whole blocks, such as full or causal"
+            f"step cache '{config.name}' cannot run with sampler '{sampling.name}' as it is set: {why}; possible: "
+            "none, or a sampler that lowers whole clips or whole blocks, such as full or causal"
         )
 
 

@@ -6,8 +6,8 @@ __all__ = ["quiet"]
 
 # xformers built for another torch than the installed one says so in six lines each time diffusers is imported, though
 # vgen asks for its kernels by name and says itself when they cannot run.
-# torchao says on import what it has no kernels for and what torch has deprecated in it, and diffusers that it cannot find
-# classes which torchao has dropped; and that integers need bfloat16, which was so once (tests/models/test_quantization.py).
+# torchao says on import what it has no kernels for and what torch has deprecated in it; diffusers, that it cannot find
+# classes which torchao has dropped, and that integers need bfloat16, which they once did.
 KNOWN = {
     "xformers": ("can't load C++/CUDA extensions",),
     "torchao": ("Failed to load",),

@@ -24,7 +24,9 @@ def replay(
         str | None, typer.Option(help="The model's folder or hub id, where it is not the embedded one.")
     ] = None,
     download: Annotated[bool | None, Download] = None,
-    gguf: Annotated[list[str] | None, typer.Option(metavar="FILE", help="The GGUF files of its weights, if any.")] = None,
+    gguf: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="The GGUF files of its weights, if any.")
+    ] = None,
     extend: Annotated[Path | None, typer.Option("--extend", help="The clip that it went on from, if one.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the new clip goes.")] = None,
     device: Annotated[str | None, typer.Option(help="Other than the recorded one.")] = None,

@@ -306,7 +306,9 @@ def _checked(folder: Path, quantization: Quantization | None = None) -> _Checked
     configs["pipeline"] = index
     card = card_for(folder, configs)
     check_card(card, configs, folder)
-    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights, quantization=quantization)
+    return _Checked(
+        folder=folder, card=card, configs=configs, classes=classes, weights=weights, quantization=quantization
+    )
 
 
 def _check_memory(model: str, needed_mib: float, free_mib: float | None) -> None:

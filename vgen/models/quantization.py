@@ -63,7 +63,9 @@ class Quantization:
         """
         files = tuple(Path(file) for file in files or ())
         if files and scheme is not None:
-            raise ConfigError(f"quantization {scheme} on top of GGUF files, which are quantised already; give one of them")
+            raise ConfigError(
+                f"quantization {scheme} on top of GGUF files, which are quantised already; give one of them"
+            )
         if files:
             return cls(scheme=GGUF, files=files)
         return None if scheme is None else cls(scheme=scheme)
@@ -87,7 +89,9 @@ class Quantization:
         try:
             version(self.package)
         except PackageNotFoundError as error:
-            raise ResourceError(f"quantization {self.scheme} needs {self.package}, which is not installed: {INSTALL}") from error
+            raise ResourceError(
+                f"quantization {self.scheme} needs {self.package}, which is not installed: {INSTALL}"
+            ) from error
         if self.scheme == GGUF:
             if len(self.files) != transformers:
                 raise ConfigError(

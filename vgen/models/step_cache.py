@@ -179,7 +179,7 @@ class StepCache:
         return []
 
     def report(self) -> dict[str, Any]:
-        """What it has done so far, ready for JSON: blocks that passes have and that were not run, in all and by step."""
+        """What it has done so far, ready for JSON: blocks of its passes and those not run, in all and by step."""
         total = {name: sum(getattr(row, name) for row in self.rows) for name in ("passes", "blocks", "skipped")}
         return {"cache": self.method.name} | total | {"steps": [asdict(row) for row in self.rows]}
 
