@@ -109,7 +109,7 @@ class StepRow:
     skipped: int = 0
 
 
-class _Counter(ModelHook):  # type: ignore[misc]
+class _Counter(ModelHook):
     """Counts the calls that reach a block; stands within the cache's own hook."""
 
     def __init__(self, tally: "_Tally") -> None:
