@@ -45,6 +45,11 @@ class Finding:
     since: int = 0
     evidence: tuple[Mapping[str, Any], ...] = ()
 
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Larger is better; a law that is wholly broken leaves no score, and then fewer faults are better."""
+        return self.score, -len(self.evidence)
+
 
 class Verifier(Protocol[M]):
     """Looks at clean latents. What it remembers of the past is a value, so that a try that failed leaves no trace."""
@@ -268,7 +273,7 @@ class _Search(Generic[M]):
 def _rank(path: list[_Judged[Any]]) -> tuple[bool, float, int, int]:
     """Larger is better: what passes, then what is liked, then what has fewer faults, then what is sound for longer."""
     finding = path[-1].attempt.finding
-    return finding.passed, finding.score, -len(finding.evidence), finding.since
+    return finding.passed, *finding.rank, finding.since
 
 
 def _made(

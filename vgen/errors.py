@@ -11,7 +11,7 @@ The command line turns each into one line on stderr and exit code 2 (`NumericalE
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ConfigError",
@@ -20,6 +20,7 @@ __all__ = [
     "NumericalError",
     "ResourceError",
     "VgenError",
+    "listed",
     "nearest",
 ]
 
@@ -58,3 +59,9 @@ def nearest(asked: str, possible: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}possible: {', '.join(names)}"
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """The first few names, and how many more there are: `a, b and 7 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

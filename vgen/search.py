@@ -256,7 +256,7 @@ class BestOf:
             candidate = self._judged(entrant.run.job.seed, clip)
             self._candidates.append(candidate)
             yield Event(stage="verify", done=number, total=len(entrants))
-            if best is None or _rank(candidate.select) > _rank(best[0].select):
+            if best is None or candidate.select.rank > best[0].select.rank:
                 best, self._chosen = (candidate, clip), entrant.run
         assert best is not None
         frames_FYX3 = best[1].frames
@@ -308,7 +308,7 @@ class BestOf:
     def _better_half(self, entrants: "list[_Entrant]", share: float) -> "list[_Entrant]":
         """Judges present guesses, and keeps those that look better, in their order."""
         found = [self._found(self._seen(entrant.guess())) for entrant in entrants]
-        order = sorted(range(len(entrants)), key=lambda i: _rank(found[i]), reverse=True)
+        order = sorted(range(len(entrants)), key=lambda i: found[i].rank, reverse=True)
         kept = {*order[: -(-len(entrants) // 2)]}
         for i in set(range(len(entrants))) - kept:
             seed = entrants[i].run.job.seed
@@ -383,11 +383,6 @@ class _Count:
 
 
 AnyRun: TypeAlias = Run | BestOf
-
-
-def _rank(found: Finding) -> tuple[float, int]:
-    """Larger is better; a law that is wholly broken leaves nothing of the score, and then fewer faults are better."""
-    return found.score, -len(found.evidence)
 
 
 def _scores(candidates: Sequence[Candidate]) -> dict[str, float | None]:

@@ -1,7 +1,6 @@
 """Whether the tensors of a checkpoint are those of its base model; what is not, is listed."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,11 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from vgen.convert.states import State
-from vgen.errors import ModelError
+from vgen.errors import ModelError, listed
 from vgen.models.files import Shape
 
-__all__ = ["check_fit", "listed"]
+__all__ = ["check_fit"]
 
-LISTED = 10  # names in a message
 # config key -> tensor, its rank, and which of its sizes the key is
 MEASURED = {
     "in_channels": ("patch_embedding.weight", 5, 1),
@@ -76,9 +74,3 @@ def _measured(shapes: dict[str, Shape]) -> dict[str, Any]:
     found["num_layers"] = len(layers) or None
     found = {key: value for key, value in found.items() if value is not None}
     return found | {key: size(*where) for key, where in MEASURED_OR_NONE.items()}
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more

@@ -15,7 +15,7 @@ from vgen.evaluate.benchmark import Benchmark, Item, Missing, Sample, Score
 from vgen.evaluate.jury import Cost, Jury
 from vgen.evaluate.sources import Source
 from vgen.evaluate.store import Row, Shard, State, Store
-from vgen.judge.calibration.run import code_digest
+from vgen.judge.calibration.digest import code_digest
 from vgen.judge.card import load_card
 from vgen.judge.judging import versions
 from vgen.playground.detect import digest

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vgen.errors import ModelError, ResourceError, nearest
 from vgen.models.card import CARD_FILE
 from vgen.models.files import PICKLES
-from vgen.models.hub import COMMIT, INDEX_FILE, HubId, cache_folder, cached, locate, parse
+from vgen.models.hub import COMMIT, INDEX_FILE, PLAIN_PARTS, WEIGHTS, HubId, cache_folder, cached, locate, parse
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -28,9 +28,9 @@ __all__ = ["Fetched", "Offer", "check_room", "download", "fetch", "offer", "want
 GB = 10**9
 MIB = 1 << 20
 LOOK_EVERY_S = 0.5
-PLAIN_CONFIGS = ("scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")  # no weights beside
-WEIGHT = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
-WEIGHT_INDEX = re.compile(r"(model|diffusion_pytorch_model)\.safetensors\.index\.json")
+WEIGHT_STEMS = "|".join(name.removesuffix(".safetensors") for name in WEIGHTS.values())
+WEIGHT = re.compile(rf"({WEIGHT_STEMS})(-\d{{5}}-of-\d{{5}})?\.safetensors")
+WEIGHT_INDEX = re.compile(rf"({WEIGHT_STEMS})\.safetensors\.index\.json")
 PLAIN_SUFFIXES = (".json", ".txt", ".model")
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # of git, of large files
 SAFE_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
@@ -259,9 +259,8 @@ def _needed(names: list[str]) -> list[str]:
     """The files that we load: of each component its configs, vocabulary and plain safetensors."""
     split = [(folder, file) for folder, _, file in (name.partition("/") for name in names)]
     weighted = {folder for folder, file in split if WEIGHT.fullmatch(file)}
-    parts = {
-        folder for folder, file in split if file in PLAIN_CONFIGS or (file == "config.json" and folder in weighted)
-    }
+    plain = {*PLAIN_PARTS.values()}
+    parts = {folder for folder, file in split if file in plain or (file == "config.json" and folder in weighted)}
     return sorted(name for name in names if SAFE_NAME.fullmatch(name) and _is_needed(name, parts))
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vgen.errors import ModelError
+from vgen.errors import ModelError, listed
 from vgen.models.files import read_json
 
 __all__ = [
     "COMMIT",
     "INDEX_FILE",
+    "PLAIN_PARTS",
+    "WEIGHTS",
     "CachedModel",
     "HubId",
     "Snapshot",
@@ -137,9 +139,8 @@ def cached(asked: HubId) -> Path:
     able = f"unset HF_HUB_OFFLINE and run: {fetch}" if is_offline_mode() else f"fetch it with: {fetch}"
     if found is None:
         raise ModelError(f"model '{asked}' is neither a folder nor in the hub's cache {cache_folder()}; {able}")
-    some = ", ".join(found.missing[:4])
-    more = f" and {len(found.missing) - 4} more" if len(found.missing) > 4 else ""
-    raise ModelError(f"model '{asked}' is incomplete in the hub's cache ({found.folder}), missing {some}{more}; {able}")
+    missing = listed(found.missing, 4)
+    raise ModelError(f"model '{asked}' is incomplete in the hub's cache ({found.folder}), missing {missing}; {able}")
 
 
 def locate(asked: HubId) -> Snapshot | None:

@@ -4,7 +4,7 @@ import pytest
 
 from vgen.bench.accept import Bar, read_bars
 from vgen.judge.calibration.card import severity_table
-from vgen.judge.calibration.run import code_digest
+from vgen.judge.calibration.digest import code_digest
 from vgen.judge.card import load_card
 from vgen.judge.rules import RULES
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.judge.calibration.fakes import RULES, fake_outcome, fake_suite, sharp
 from vgen.errors import InputError
+from vgen.judge.calibration.digest import code_digest
 from vgen.judge.calibration.outcomes import Outcome, Outcomes
-from vgen.judge.calibration.run import code_digest, run
+from vgen.judge.calibration.run import run
 from vgen.judge.calibration.suite import Piece
 
 PIECES = fake_suite(3)

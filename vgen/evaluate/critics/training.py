@@ -35,7 +35,7 @@ __all__ = [
     "train_travl",
 ]
 
-TRAIN_FROM_SEED = 20_000_000  # calibration counts up from 0, tests from 80 million
+TRAIN_FROM_SEED = 20_000_000  # calibration counts up from 0, its tests from 110 million
 RUNS, MOST_PAIRS = 200, 100_000  # runs that draw their scenes apart, and pairs of each
 HELD_OUT_FROM_SEED = TRAIN_FROM_SEED + RUNS * MOST_PAIRS
 SIDE_PX = 64

@@ -2,6 +2,7 @@
 
 suite     which clips a run consists of
 run       draw, perceive, measure; over processes, and again from where it stopped
+digest    which code measured
 outcomes  what the rules said of every clip, as one table
 metrics   the statistics, which know no clips
 fit       strength -> violation, from the calibration split alone

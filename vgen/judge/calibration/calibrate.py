@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from vgen.judge.calibration.card import assess, make_card, plain
+from vgen.judge.calibration.digest import code_digest
 from vgen.judge.calibration.fit import fit_rules
 from vgen.judge.calibration.outcomes import Outcome, Outcomes
 from vgen.judge.calibration.perform import perform
-from vgen.judge.calibration.run import Step, code_digest, run
+from vgen.judge.calibration.run import Step, run
 from vgen.judge.calibration.suite import SIZES, families_of, suite
 from vgen.judge.card import Card
 from vgen.playground.twins.families import SPLITS, Split

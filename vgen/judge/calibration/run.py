@@ -5,26 +5,22 @@ A store holds a line per finished piece, and in its first line which code measur
 never mixed in.
 """
 
-import ast
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib import resources
-from importlib.resources.abc import Traversable
+from functools import partial
 from pathlib import Path
 
 from vgen.errors import InputError
+from vgen.judge.calibration.digest import code_digest
 from vgen.judge.calibration.outcomes import Outcome
 from vgen.judge.calibration.suite import Piece
 from vgen.lines import append_line, begin_lines, read_lines
 from vgen.processes import spread_over
 
-__all__ = ["STORE_SCHEMA", "Step", "code_digest", "run"]
+__all__ = ["STORE_SCHEMA", "Step", "run"]
 
 STORE_SCHEMA = "vgen calibration run 1"
-MEASURING = ("vgen.judge.perception", "vgen.judge.rules", "vgen.playground.twins")  # packages that decide a measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,33 +71,6 @@ def run(
         if store is not None:
             append_line(store, outcome.line())
         yield Step(stage="measure", done=done, total=len(todo), outcome=outcome)
-
-
-@cache
-def code_digest(packages: tuple[str, ...] = MEASURING) -> str:
-    """SHA-256 over the syntax of all code in packages; comments and docstrings do not count."""
-    digest = hashlib.sha256()
-    for package in packages:
-        for name, source in sorted(_sources(resources.files(package), package)):
-            digest.update(f"{name}\n{_syntax(source)}\n".encode())
-    return digest.hexdigest()
-
-
-def _sources(folder: Traversable, package: str) -> Iterator[tuple[str, str]]:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _sources(entry, f"{package}.{entry.name}")
-        elif entry.name.endswith(".py"):
-            yield f"{package}.{entry.name}", entry.read_text(encoding="utf-8")
-
-
-def _syntax(source: str) -> str:
-    """A file's code without its comments and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.unparse(tree)
 
 
 def _told(perform: Callable[[Piece], Outcome], piece: Piece) -> Outcome:
