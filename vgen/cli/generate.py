@@ -202,10 +202,11 @@ def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
     guidance = f", guidance {' and '.join(scales)}" if job.guided else ""
     attention = "" if job.attention.pattern == "dense" else f", attention {job.attention.pattern}"
     attention += "" if job.step_cache.name == "none" else f", step cache {job.step_cache.name}"
-    kept = "" if pipeline.model.quantization is None else f" ({pipeline.model.quantization.scheme})"
+    model = pipeline.model
+    name = model.card.name + ("" if model.quantization is None else f" ({model.quantization.scheme})")
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
     say(
-        f"{pipeline.model.card.name}{kept} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
+        f"{name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
         f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampling.name}, {job.num_steps} steps"
         f"{guidance}{attention}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
     )
