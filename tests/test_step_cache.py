@@ -188,6 +188,12 @@ def test_the_next_run_without_a_cache_has_none(pipelines: dict[str, VideoPipelin
     assert not pipelines["wan2.1"].model.dit.is_cache_enabled
 
 
+def test_it_can_be_asked_for_from_python(pipelines: dict[str, VideoPipeline]) -> None:
+    clip = pipelines["wan2.1"](PROMPT, num_frames=9, seed=0, step_cache={"name": "taylorseer", "cache_interval": 2})
+    assert clip.record["resolved"]["step_cache.cache_interval"] == 2
+    assert clip.record["step_cache"][0]["cache"] == "taylorseer"
+
+
 def test_nothing_is_kept_after_a_run(pipelines: dict[str, VideoPipeline]) -> None:
     dit = pipelines["wan2.1"].model.dit
     for finish in (True, False):

@@ -107,6 +107,7 @@ class VideoPipeline:
         num_inference_steps: int | None = None,
         sampler: str | Mapping[str, Any] | None = None,
         attention: str | Mapping[str, Any] | None = None,
+        step_cache: str | Mapping[str, Any] | None = None,
         best_of: int | None = None,
         redo: int | None = None,
     ) -> Clip:
@@ -131,6 +132,8 @@ class VideoPipeline:
             num_inference_steps: steps of the sampler.
             sampler: a preset of `configs/sampler`; or with its options, `{"name": "streaming", "window": 9}`.
             attention: a pattern or preset, as `radial`; or with its knobs, `{"name": "radial", "decay": 0.3}`.
+            step_cache: skips blocks between steps: `first-block`; or with its knobs,
+                `{"name": "first-block", "threshold": 0.1}`.
             best_of: makes so many clips, from this seed on, and returns the one that the judge likes best.
             redo: makes a clip that breaks a law anew from before that, for so many clips' worth of steps at most.
 
@@ -154,6 +157,7 @@ class VideoPipeline:
             "search.redo": redo,
         }
         asked = _words(prompt) | values | _group("sampler", sampler) | _group("attention", attention)
+        asked |= _group("step_cache", step_cache)
         return self.begin(*merge(("call", asked)), image, base=extend, last_image=last_image).clip()
 
     def stream(
