@@ -100,7 +100,7 @@ def bench_step_cache(asked: Asked, *, say: Say, results: Path | None = None) -> 
     Returns:
         `rows`: share of block forwards that were skipped, time of the denoising over that without a cache, PSNR.
     """
-    pipeline = VideoPipeline.from_pretrained(asked.model, device=asked.device)
+    began_at, pipeline = commit(), VideoPipeline.from_pretrained(asked.model, device=asked.device)
     ratios = calibrate(asked, pipeline)
     _timed(_start(asked, pipeline, asked.prompts[0], 0, {}))  # warm
     rows = []
@@ -113,7 +113,7 @@ def bench_step_cache(asked: Asked, *, say: Say, results: Path | None = None) -> 
     card = pipeline.model.card
     figures = {
         "command": "vgen bench step-cache --write",
-        "commit": commit(),
+        "commit": began_at,
         "machine": machine(pipeline.device),
         "versions": versions(),
         "model": asked.model,
