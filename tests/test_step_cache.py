@@ -199,16 +199,11 @@ def test_nothing_is_kept_after_a_run(pipelines: dict[str, VideoPipeline]) -> Non
     for finish in (True, False):
         events = iter(run_of(pipelines["wan2.1"], cache=FIRST))
         next(events), next(events), next(events)
-        assert _kept(dit)
+        assert _states(dit)
         if finish:
             list(events)
         del events
-        assert not _kept(dit)
-
-
-def _kept(dit: Any) -> list[str]:
-    hooks = [hook for m in dit.modules() if hasattr(m, "_diffusers_hook") for hook in m._diffusers_hook.hooks.values()]
-    return [name for hook in hooks if hasattr(hook, "state_manager") for name in hook.state_manager._state_cache]
+        assert not _states(dit)
 
 
 def test_a_cache_that_somebody_else_has_set_is_not_run_over(folders: dict[str, Path]) -> None:
@@ -225,6 +220,28 @@ def test_a_record_asks_for_the_same(pipelines: dict[str, VideoPipeline], cache: 
     resolved = {k: v for k, v in run.record()["resolved"].items() if not k.startswith("run.")}
     again = pipelines["playground"].start(*merge(("record", resolved)))
     assert torch.equal(latents_of(again), latents) and again.job.step_cache == run.job.step_cache
+
+
+def test_what_is_kept_is_in_the_plan(pipelines: dict[str, VideoPipeline]) -> None:
+    plain, cached = run_of(pipelines["wan2.1"]), run_of(pipelines["wan2.1"], cache=FIRST)
+    events = iter(cached)
+    next(events), next(events), next(events)
+    kept = {id(value): value for state in _states(cached.model.dit) for value in _tensors(vars(state))}
+    measured = sum(value.numel() * value.element_size() for value in kept.values()) / (1 << 20)
+    assert measured <= cached.plan.denoise - plain.plan.denoise <= 1.1 * measured
+
+
+def _states(dit: Any) -> list[Any]:
+    hooks = [hook for m in dit.modules() if hasattr(m, "_diffusers_hook") for hook in m._diffusers_hook.hooks.values()]
+    managers = [hook.state_manager for hook in hooks if hasattr(hook, "state_manager")]
+    return [state for manager in managers for state in manager._state_cache.values()]
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    if isinstance(values, torch.Tensor):
+        return [values]
+    parts = values.values() if isinstance(values, dict) else values if isinstance(values, tuple | list) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 ALLOWED = {"full", "freeinit", "freenoise", "story", "causal", "streaming"}

@@ -24,6 +24,8 @@ KNOBS: dict[str, dict[str, Any]] = {
     "mag": {"threshold": 0.06, "max_skip_steps": 3, "retention_ratio": 0.2, "mag_ratios": None},
     "taylorseer": {"cache_interval": 5, "disable_cache_before_step": 3, "max_order": 1},
 }
+# output and residual of the first block, residual of the rest; input and residual of all; a few of the output's width
+HELD = {"first-block": 3, "mag": 2, "taylorseer": 1}
 CALIBRATE = "vgen bench step-cache --calibrate FILE.yaml"
 
 
@@ -40,6 +42,11 @@ class StepCaching:
     name: str
     knobs: dict[str, Any]
     methods: tuple[CacheMethod, ...] = ()
+
+    @property
+    def held(self) -> int:
+        """Tensors of tokens by width that each guidance branch keeps from step to step, for estimates of memory."""
+        return HELD.get(self.name, 0)
 
     def resolved(self) -> dict[str, Any]:
         """Dotted config keys that ask for exactly this; none where there is no cache."""
