@@ -152,6 +152,24 @@ def test_a_file_for_each_transformer(folder: Path, file: Path) -> None:
         loaded(folder, file, file)
 
 
+def test_two_transformers_take_their_files_in_order(tmp_path: Path) -> None:
+    folder, seeds = tiny_folder(tmp_path / "model", layout="t2v-a14b"), {"transformer": 3, "transformer_2": 4}
+    files = []
+    for part, seed in seeds.items():
+        stock = tiny_transformer(seed, **WIDTHS)
+        stock.save_pretrained(folder / part)
+        files.append(write(tmp_path / f"{part}.gguf", originals(stock), "F16"))
+    model = loaded(folder, *files)
+    assert model.dit_2 is not None and {"transformer.gguf", "transformer_2.gguf"} <= {*model.digests()}
+    for dit, seed in zip((model.dit, model.dit_2), seeds.values(), strict=True):
+        torch.testing.assert_close(a_pass(dit), a_pass(ours_of(tiny_transformer(seed, **WIDTHS))), rtol=0, atol=1e-3)
+    assert (a_pass(model.dit) - a_pass(model.dit_2)).abs().max() > 0.1
+    with pytest.raises(
+        ConfigError, match="1 GGUF files for 2 transformers; give one for each, that for high noise first"
+    ):
+        loaded(folder, files[0])
+
+
 def without(name: str) -> Callable[[dict[str, torch.Tensor]], object]:
     return lambda state: state.pop(name)
 
