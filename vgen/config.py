@@ -28,6 +28,7 @@ __all__ = [
     "PerformanceConfig",
     "Range",
     "RequestConfig",
+    "StepCacheConfig",
     "attention_presets",
     "flat",
     "keys_of",
@@ -52,6 +53,8 @@ class ModelConfig:
 
     id: str = "playground"
     lora: list[Any] | None = None
+    quantization: str | None = None
+    gguf: list[str] | None = None
 
 
 @dataclass(kw_only=True)
@@ -134,6 +137,20 @@ class AttentionConfig:
 
 
 @dataclass(kw_only=True)
+class StepCacheConfig:
+    """Which blocks are skipped between steps; the knobs are those of diffusers' caches, read by vgen/step_cache.py."""
+
+    name: str = "none"
+    threshold: float | None = None
+    max_skip_steps: int | None = None
+    retention_ratio: float | None = None
+    mag_ratios: list[float] | None = None
+    cache_interval: int | None = None
+    disable_cache_before_step: int | None = None
+    max_order: int | None = None
+
+
+@dataclass(kw_only=True)
 class SearchConfig:
     """Whether the judge looks on while clips are made; `rules` are what it chooses by, configs/search/ where None.
 
@@ -183,6 +200,7 @@ class GenerateConfig:
     request: RequestConfig = field(default_factory=RequestConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
+    step_cache: StepCacheConfig = field(default_factory=StepCacheConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     run: RunConfig = field(default_factory=RunConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
@@ -243,6 +261,8 @@ SOLVERS = ("euler", "multistep", "renoise")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 FITS = ("crop", "pad", "stretch")  # those of vgen.images, which loads too much for `vgen --help`
 EXECUTORS = ("auto", "dense", "flex", "gather", "reference", "varlen", "xformers")  # vgen.attention would load torch
+QUANTIZATIONS = ("fp8dq", "fp8wo", "int8dq", "int8wo")  # those of vgen.models.quantization
+STEP_CACHES = ("none", "first-block", "mag", "taylorseer")
 
 CHECKS: dict[str, Range | OneOf | Frames] = {
     "request.fit": OneOf(FITS),
@@ -286,6 +306,14 @@ CHECKS: dict[str, Range | OneOf | Frames] = {
     "attention.dense_first_steps": Range(0, 1000),
     "attention.dense_last_steps": Range(0, 1000),
     "attention.dense_layers": Range(0, 1000),
+    "model.quantization": OneOf(QUANTIZATIONS),
+    "step_cache.name": OneOf(STEP_CACHES),
+    "step_cache.threshold": Range(0, 100),
+    "step_cache.max_skip_steps": Range(0, 1000),
+    "step_cache.retention_ratio": Range(0, 1),
+    "step_cache.cache_interval": Range(1, 1000),
+    "step_cache.disable_cache_before_step": Range(1, 1000),
+    "step_cache.max_order": Range(0, 4),
     "search.best_of": Range(1, 1000, " clips"),
     "search.redo": Range(0, 100, " clips"),
     "run.dtype": OneOf(DTYPES),

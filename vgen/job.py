@@ -24,6 +24,7 @@ from vgen.models.schedulers import with_shift
 from vgen.models.vae import latent_frames
 from vgen.sampling import SAMPLER_KEYS, Sampling, resolve_sampling
 from vgen.sparsity import ATTENTION_KEYS, AttentionSettings, resolve_attention
+from vgen.step_cache import STEP_CACHE_KEYS, StepCaching, resolve_step_cache
 
 __all__ = ["RESOLVED_KEYS", "SEED_BITS", "Job", "asked_frames", "resolve", "size_of", "story_of"]
 
@@ -34,6 +35,8 @@ RESOLVED_KEYS = frozenset(
         *(f"request.{name}" for name in ("fit", "story")),
         *SAMPLER_KEYS,
         *ATTENTION_KEYS,
+        *STEP_CACHE_KEYS,
+        "model.quantization",
         *(f"search.{name}" for name in ("redo", "rules")),
         *(f"performance.{name}" for name in ("mode", "offload", "storage", "vae_tiling", "keep_text_encoder")),
     }
@@ -64,6 +67,7 @@ class Job:
         flow_shift: of the sigma table.
         sampling: in which order frames lose their noise.
         attention: of the model's self-attention.
+        step_cache: which blocks are skipped between steps.
         search: whether the judge looks on; its rules are names.
         notes: what the user should know, one line each.
     """
@@ -89,6 +93,7 @@ class Job:
     flow_shift: float
     sampling: Sampling
     attention: AttentionSettings
+    step_cache: StepCaching
     search: SearchConfig
     notes: tuple[str, ...]
 
@@ -147,7 +152,7 @@ class Job:
         }
         if self.guidance_scale_2 is not None:
             resolved["request.guidance_scale_2"] = self.guidance_scale_2
-        resolved |= self.sampling.resolved() | self.attention.resolved()
+        resolved |= self.sampling.resolved() | self.attention.resolved() | self.step_cache.resolved()
         if self.fit is not None:
             resolved["request.fit"] = self.fit
         if self.search.redo:
@@ -274,6 +279,7 @@ def resolve(
         flow_shift=shift,
         sampling=sampling,
         attention=attention,
+        step_cache=resolve_step_cache(config.step_cache, sampling, known, model),
         search=config.search,
         notes=(*notes, *shift_notes, *sampling.notes, *attention_notes),
     )

@@ -10,6 +10,7 @@ from vgen.config import PerformanceConfig
 from vgen.errors import ConfigError, ResourceError
 from vgen.job import Job
 from vgen.models.load import LoadedModel
+from vgen.models.quantization import Quantization
 from vgen.placement import Placement
 from vgen.plan import Plan, plan_of
 
@@ -39,11 +40,15 @@ class Fit:
     why: str
 
 
-def rungs_of(config: PerformanceConfig) -> tuple[Placement, ...]:
+def rungs_of(config: PerformanceConfig, quantization: Quantization | None = None) -> tuple[Placement, ...]:
     """Placements that a request allows, from the fastest to the most frugal; what was said is the same in all.
 
+    Args:
+        config: what was asked for.
+        quantization: of the transformers, whose weights then stay as and where they are.
+
     Raises:
-        ConfigError: `manual` without anything said.
+        ConfigError: `manual` without anything said, or quantised weights are to be moved or cast.
     """
     names = ("offload", "storage", "vae_tiling", "keep_text_encoder")
     told: dict[str, Any] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
@@ -53,7 +58,13 @@ def rungs_of(config: PerformanceConfig) -> tuple[Placement, ...]:
             "--vae-tiling, --free-text-encoder"
         )
     usual = {"manual": (Placement(),), "memory": (FRUGAL,)}.get(config.mode, FASTEST)
-    return tuple(dict.fromkeys(replace(rung, **told) for rung in usual))
+    rungs = tuple(dict.fromkeys(replace(rung, **told) for rung in usual))
+    if quantization is None:
+        return rungs
+    still = tuple(rung for rung in rungs if rung.offload == "none" and rung.storage is None)
+    if not still:
+        quantization.refuse_with(str(rungs[0]), "possible: --performance auto or speed")
+    return still
 
 
 def fit(job: Job, model: LoadedModel, config: PerformanceConfig, free_mib: float, what: str) -> Fit:
@@ -67,7 +78,7 @@ def fit(job: Job, model: LoadedModel, config: PerformanceConfig, free_mib: float
         ResourceError: none fits; with the estimate, what is free, and the flags that would make it fit.
         ConfigError: as `rungs_of`.
     """
-    rungs = rungs_of(config)
+    rungs = rungs_of(config, model.quantization)
     plans = [plan_of(job, model, rung) for rung in rungs]
     able_mib = free_mib + model.residence.held_mib
     needed_mib = [plan.weights + plan.more for plan in plans]

@@ -22,6 +22,7 @@ from vgen.models.download import offer, wanted
 from vgen.models.load import EMBEDDED, AnyModel, LoadedModel, load_model, own_model
 from vgen.models.lora_file import open_loras
 from vgen.models.lora_request import LoraRequest, LoraSource, lora_request
+from vgen.models.quantization import Quantization
 from vgen.models.stock.model import StockModel
 from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib
@@ -57,6 +58,8 @@ class VideoPipeline:
         download: bool = False,
         performance: PerformanceConfig | str = "auto",
         lora: Sequence[LoraSource] = (),
+        quantization: str | None = None,
+        gguf: Sequence[str | Path] | None = None,
     ) -> Self:
         """Loads a model.
 
@@ -69,20 +72,30 @@ class VideoPipeline:
             performance: `auto` keeps all weights on the device where they fit, `speed` always, `memory` as few as
                 possible; or with settings of its own, `PerformanceConfig(mode="manual", offload="model")`.
             lora: LoRA files, `PATH[@SCALE]` or {path, scale, transformer} each; a hub id has to be in the cache.
+            quantization: keeps the transformer's weights in fewer bits: `int8wo`, `int8dq`, `fp8wo` or `fp8dq`.
+            gguf: files with the transformer's weights, in place of the folder's; of two transformers that for high
+                noise first.
 
         Raises:
             ModelError: the model or a LoRA cannot be loaded; the message says why and what to do.
             ConfigError, ResourceError: device or dtype are unknown or absent, or the disk is too full.
         """
-        where, loras = pick_device(device), [lora_request(source) for source in lora]
+        where, kept = pick_device(device), Quantization.of(quantization, gguf)
         asked = wanted(str(model)) if download else None
         if asked is not None:
             fetch_files(offer(asked))
         asks = performance if isinstance(performance, PerformanceConfig) else PerformanceConfig(mode=performance)
         config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
-        rungs = rungs_of(config.performance)
-        picked, free = pick_dtype(dtype, where), free_mib(where)
-        loaded = load_model(str(model), device=where, dtype=picked, free_mib=free, rungs=rungs, lora=loras)
+        rungs = rungs_of(config.performance, kept)
+        loaded = load_model(
+            str(model),
+            device=where,
+            dtype=pick_dtype(dtype, where),
+            free_mib=free_mib(where),
+            rungs=rungs,
+            lora=[lora_request(source) for source in lora],
+            quantization=kept,
+        )
         return cls(loaded, config.performance)
 
     def load_lora(self, *lora: LoraSource) -> None:
@@ -151,6 +164,7 @@ class VideoPipeline:
         num_inference_steps: int | None = None,
         sampler: str | Mapping[str, Any] | None = None,
         attention: str | Mapping[str, Any] | None = None,
+        step_cache: str | Mapping[str, Any] | None = None,
         best_of: int | None = None,
         redo: int | None = None,
     ) -> Clip:
@@ -175,6 +189,8 @@ class VideoPipeline:
             num_inference_steps: steps of the sampler.
             sampler: a preset of `configs/sampler`; or with its options, `{"name": "streaming", "window": 9}`.
             attention: a pattern or preset, as `radial`; or with its knobs, `{"name": "radial", "decay": 0.3}`.
+            step_cache: skips blocks between steps: `first-block`; or with its knobs,
+                `{"name": "first-block", "threshold": 0.1}`.
             best_of: makes so many clips, from this seed on, and returns the one that the judge likes best.
             redo: makes a clip that breaks a law anew from before that, for so many clips' worth of steps at most.
 
@@ -198,6 +214,7 @@ class VideoPipeline:
             "search.redo": redo,
         }
         asked = _words(prompt) | values | _group("sampler", sampler) | _group("attention", attention)
+        asked |= _group("step_cache", step_cache)
         return self.begin(*merge(("call", asked)), image, base=extend, last_image=last_image).clip()
 
     def stream(
@@ -344,7 +361,7 @@ class VideoPipeline:
 
     def _check_same(self, config: GenerateConfig, said: list[str]) -> None:
         """A config may repeat what this pipeline is, and nothing else."""
-        ours = {
+        ours: dict[str, tuple[Any, Any]] = {
             "model.id": (config.model.id, self.model.id),
             "run.device": (pick_device(config.run.device), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
@@ -354,6 +371,10 @@ class VideoPipeline:
                 _by_transformer(() if isinstance(self.model, StockModel) else self.model.adapters.requests),
             ),
         }
+        kept = self.model.quantization
+        files = None if kept is None or not kept.files else [str(file) for file in kept.files]
+        ours["model.gguf"] = (config.model.gguf, files)
+        ours["model.quantization"] = (config.model.quantization, None if kept is None or files else kept.scheme)
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")

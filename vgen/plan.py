@@ -69,6 +69,7 @@ def plan_of(job: Job, model: LoadedModel, placement: Placement = RESIDENT) -> Pl
     tokens = job.sampling.shown_frames * per_frame
     keys = (job.sampling.shown_frames + job.sampling.cache_frames) * per_frame
     activations = tokens * (BUFFERS_DIT * width + 2 * dit.ffn_dim) + 2 * keys * width
+    activations += job.step_cache.held * branches * tokens * width
     channels = max(channels, dit.in_channels)  # an image's beside the noisy ones
     latents = channels * job.sampling.latents_held * rows * columns
 

@@ -29,6 +29,7 @@ from vgen.models.experts import Experts
 from vgen.models.load import LoadedModel
 from vgen.models.residence import release_cached
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
+from vgen.models.step_cache import StepCache
 from vgen.models.vae import StreamingDecoder, as_pixels, encode_frames
 from vgen.performance import Fit, placed_keys
 from vgen.plan import check_memory, free_mib, in_one_clip
@@ -130,6 +131,8 @@ class Run:
         if attention is None:
             attention = job.attention.build(calls, decay=job.sampling.decay, fusion=job.sampling.fusion)
         self._attention = attention
+        dits = [dit for dit in (model.dit, model.dit_2) if dit is not None]
+        self.step_caches = [StepCache(*pair) for pair in zip(dits, job.step_cache.methods, strict=False)]
         self._resumed: int | None = None
         self._begun = False
 
@@ -188,7 +191,11 @@ class Run:
         if checkpoint is not None and resume:
             for frame in range(state.front):
                 yield from self._decoded(decoder, frame, checkpoint.finished(range(frame, frame + 1)), clock)
-        yield from self._denoised(rollout, state, decoder, checkpoint, clock)
+        try:
+            yield from self._denoised(rollout, state, decoder, checkpoint, clock)
+        finally:
+            for cache in self.step_caches:
+                cache.release()
 
     def _gone_on(self, rollout: Rollout[Any], context: Any, checkpoint: Checkpoint) -> RolloutState:
         """Where a killed run goes on: a search with what it has judged, another from its last chunk."""
@@ -239,7 +246,8 @@ class Run:
             "request": {key: asked[key] for key in self.said},
             "resolved": job.resolved()
             | {"run.device": str(device), "run.dtype": dtype}
-            | placed_keys(self._ladder.placement),
+            | placed_keys(self._ladder.placement)
+            | _kept(model),
             "explicit": self.said,
             "seed": job.seed,
             "model": {
@@ -249,11 +257,13 @@ class Run:
                 "digests": model.digests(),
                 "lora": model.adapters.rows(),
                 "lora_fused": model.adapters.fused,
+                "quantization": None if model.quantization is None else model.quantization.scheme,
             },
-            "versions": versions(),
+            "versions": versions() | ({} if model.quantization is None else model.quantization.versions()),
             "machine": machine(device),
             "prompts": job.seen(model.vae.config.scale_factor_temporal),
             "attention": record_rows(self._attention, job.sampling.table.per_step),
+            "step_cache": [cache.report() for cache in self.step_caches],
             "image": _digest(job.image_YX3),
             "last_image": _digest(job.last_image_YX3),
             "extends": None if base is None else {"frames": len(base.frames), "sha256": base.sha256()},
@@ -417,13 +427,13 @@ class Run:
 
     def _expert(self, part: str, dit: VideoDiT, scale: float) -> Any:
         """One transformer with the job's prompts, guided where the scale asks for it."""
-        denoise: Any = self._denoiser(dit, self.job.prompts)
+        denoise: Any = self._denoiser(dit, self.job.prompts, "cond")
         if scale > 1:
-            uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts))
+            uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts), "uncond")
             denoise = Guided(cond=denoise, uncond=uncond, scale=scale)
         return OnDevice(denoise=denoise, residence=self.model.residence, part=part)
 
-    def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...]) -> WanDenoiser:
+    def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...], branch: str) -> WanDenoiser:
         sampling, read = self.job.sampling, self._conditions
         riflex = None
         if sampling.repeat is not None:
@@ -436,6 +446,7 @@ class Run:
             rope=Rope(positions=sampling.positions, riflex=riflex),
             causal_block=sampling.causal_block,
             image_CTHW=read.image_CTHW,
+            cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
         )
 
     @cached_property
@@ -487,6 +498,12 @@ def as_frames(pixels_BCFYX: Tensor) -> Frames:
     """
     pixels_FYX3 = (pixels_BCFYX[0].permute(1, 2, 3, 0) + 1.0) / 2.0
     return to_uint8(pixels_FYX3.cpu().numpy())
+
+
+def _kept(model: LoadedModel) -> dict[str, Any]:
+    """How the weights are kept, as config keys; no path of a file, which replay is told."""
+    kept = model.quantization
+    return {} if kept is None or kept.files else {"model.quantization": kept.scheme}
 
 
 def _digest(image_YX3: NDArray[np.uint8] | None) -> dict[str, str] | None:

@@ -5,6 +5,7 @@ vae        PSNR of the embedded VAE on held-out scenes
 oracle     largest difference of latents and frames from stock diffusers on the embedded folder
 archive    size and time of 20,000 simulated scenes
 foreign    image to video from pictures of another world: how much of the first frame is kept
+quantized  PSNR of a clip with quantised weights against the same clip without, and what the weights take
 radial     density of Radial Attention's published block rule against the figure that its code prints
 windows    work of FreeSwim's window in raster order over that in tiles, and how far their outputs differ
 """
@@ -150,6 +151,25 @@ def radial(count: int) -> dict[str, Any]:
     return {"kept": blocks.kept_blocks, "density": density, "off_millionths": abs(density - published) * 1e6}
 
 
+def quantized(count: int) -> dict[str, Any]:
+    """The embedded model under each scheme that runs on any device: 9 frames, `count` steps, seed 1."""
+    from vgen.bench.embedded import psnr_db
+    from vgen.models.quantization import SCHEMES
+    from vgen.pipeline import VideoPipeline
+
+    def made(scheme: str | None) -> Any:
+        pipeline = VideoPipeline.from_pretrained(device="cpu", dtype="float32", quantization=scheme)
+        prompt = "a red ball rolls to the right"
+        return pipeline(prompt, num_frames=9, num_inference_steps=count, seed=1)
+
+    plain = made(None)
+    clips = {name: made(name) for name, scheme in SCHEMES.items() if scheme.capability is None}
+    return {
+        "psnr_db": {name: psnr_db(clip.frames, plain.frames) for name, clip in clips.items()},
+        "weights_mib": {name: clip.record["plan_mib"]["weights"] for name, clip in (clips | {"none": plain}).items()},
+    }
+
+
 def windows(count: int) -> dict[str, Any]:
     """Block densities of the native 31x53 window over `count` frames of 68x120 tokens; outputs on a smaller grid."""
     import torch
@@ -185,6 +205,7 @@ FIGURES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "detector": (detector, 500),
     "foreign": (foreign, 5),
     "oracle": (oracle, 24),
+    "quantized": (quantized, 8),
     "radial": (radial, 128),
     "vae": (vae, 60),
     "windows": (windows, 21),

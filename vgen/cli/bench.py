@@ -1,4 +1,4 @@
-"""`vgen bench attention | samplers | search`: measured comparisons."""
+"""`vgen bench attention | samplers | search | step-cache`: measured comparisons."""
 
 import json
 import sys
@@ -112,6 +112,53 @@ def search(
             low, high = figure["interval_95"] or (float("nan"),) * 2
             typer.echo(f"{part:10}{name:18}{figure['value']:>8.3f}  [{low:.3f}, {high:.3f}]")
     typer.echo(f"{'steps':10}{'redo over best':18}{found['steps']['redo_over_best']:>8.3f}")
+
+
+@app.command("step-cache")
+def step_cache(
+    model: Annotated[str, typer.Option(help="Name, folder or hub id.")] = "playground",
+    prompt: Annotated[
+        str | None, typer.Option(help="Of the clips; two of the embedded model's world if left out.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Their first frame, for models that need one.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of the sampler.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Only measure the ratios of MagCache, and write them.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Keep the figures beside those of vgen.bench.")] = False,
+) -> None:
+    """See what step caches save and change; or measure, with --calibrate, what MagCache needs to know of a model.
+
+    On the embedded model about ten minutes on one core; a calibration takes as long as one clip.
+    """
+    from vgen.cli.quiet import quiet as hush
+
+    hush()
+    from vgen.bench.step_cache import RESULTS, Asked, bench_step_cache, write_ratios
+    from vgen.bench.step_cache import calibrate as measure
+    from vgen.cli.progress import say
+    from vgen.pipeline import VideoPipeline
+
+    asked = Asked(model=model, device=device, prompt=prompt, image=image, steps=steps)
+    if calibrate is not None:
+        if calibrate.suffix not in (".yaml", ".yml") or write or as_json:
+            raise ConfigError("--calibrate writes a FILE.yaml and nothing else; leave --write and --json out")
+        write_ratios(measure(asked, VideoPipeline.from_pretrained(model, device=device)), calibrate)
+        typer.echo(calibrate)
+        say(f"use it with: vgen generate ... --config {calibrate}")
+        return
+    found = bench_step_cache(asked, say=say, results=RESULTS if write else None)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for row in found["rows"]:
+        knobs = ", ".join(f"{knob} {value:g}" for knob, value in row["knobs"].items())
+        typer.echo(
+            f"{row['cache']:12}{knobs:20}skipped {row['skipped']:>4.0%}  time x{row['time_ratio']:.2f}  "
+            f"{row['psnr_db']:.1f} dB"
+        )
 
 
 def _words(listed: str | None) -> tuple[str, ...]:

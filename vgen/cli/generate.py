@@ -32,6 +32,8 @@ Lora = typer.Option(
 Lora2 = typer.Option(
     "--lora-2", metavar="PATH[@SCALE]", help="The same for a model's second transformer; --lora is for the first."
 )
+Quantized = typer.Option("--quantization", help="Transformer in fewer bits: int8wo, int8dq, fp8wo, fp8dq.")
+Gguf = typer.Option("--gguf", metavar="FILE", help="GGUF file in place of the transformer's weights; one for each.")
 Force = typer.Option("--force-sampler", help="Run a sampler that the model was not trained for.")
 
 FreeText = typer.Option("--free-text-encoder/--keep-text-encoder", help="Free it once the prompts are encoded.")
@@ -64,12 +66,15 @@ def generate(
     download: Annotated[bool | None, Download] = None,
     lora: Annotated[list[str] | None, Lora] = None,
     lora_2: Annotated[list[str] | None, Lora2] = None,
+    quantization: Annotated[str | None, Quantized] = None,
+    gguf: Annotated[list[str] | None, Gguf] = None,
     prompt_at: Annotated[list[str] | None, PromptAt] = None,
     story: Annotated[Path | None, Flag(help="YAML list of {at: seconds, prompt: words}.")] = None,
     extend: Annotated[str | None, Flag(help="Clip (or its .json) to go on from; the length is what is added.")] = None,
     resume: Annotated[Path | None, Flag(help="Go on with a killed run: its folder <name>.run.")] = None,
     sampler: Annotated[str | None, Flag(help="full, causal, streaming, ... (vgen samplers).")] = None,
     attention: Annotated[str | None, Flag(help="dense, radial, ... (vgen attention list), or a YAML of one.")] = None,
+    step_cache: Annotated[str | None, Flag(help="Skip blocks between steps: first-block, mag, taylorseer.")] = None,
     seconds: Annotated[float | None, Flag(help="Length in seconds.")] = None,
     num_frames: Annotated[int | None, Flag(help="Length in frames.")] = None,
     size: Annotated[str | None, Flag(metavar="WxH", help="Width and height in pixels.")] = None,
@@ -108,6 +113,9 @@ def generate(
         "request.extend": extend,
         "model.id": model,
         "model.lora": lora_rows(lora, lora_2),
+        "model.quantization": quantization,
+        "model.gguf": gguf or None,
+        "step_cache.name": step_cache,
         "sampler.name": sampler,
         "attention.name": attention,
         "request.seconds": seconds,
@@ -169,6 +177,8 @@ def _generate_all(
         dtype=config.run.dtype,
         performance=config.performance,
         lora=config.model.lora or (),
+        quantization=config.model.quantization,
+        gguf=config.model.gguf,
     )
     runs = _runs(pipeline, config, said, prompts)
     paths = _paths(config.output.path, len(runs))
@@ -215,9 +225,12 @@ def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
     scales = dict.fromkeys(f"{scale:g}" for scale in (job.guidance_scale, job.guidance_scale_2) if scale is not None)
     guidance = f", guidance {' and '.join(scales)}" if job.guided else ""
     attention = "" if job.attention.pattern == "dense" else f", attention {job.attention.pattern}"
+    attention += "" if job.step_cache.name == "none" else f", step cache {job.step_cache.name}"
+    model = pipeline.model
+    name = model.card.name + ("" if model.quantization is None else f" ({model.quantization.scheme})")
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
     say(
-        f"{pipeline.model.card.name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
+        f"{name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
         f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampler}, {job.num_steps} steps"
         f"{guidance}{attention}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
     )

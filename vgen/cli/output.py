@@ -113,6 +113,8 @@ def tell(record: dict[str, Any], path: Path, output_format: Format) -> None:
     """What a finished run says: its path or record on stdout, how it went on stderr."""
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record["stages_s"].items())
     say(f"{stages}; peak {record['peak_mib']:,.0f} MiB; seed {record['seed']}")
+    if record["step_cache"]:
+        say(_cache_line(record["step_cache"]))
     if record["search"] is not None and "candidates" in record["search"]:
         say(_best_line(record["search"]))
     for warning in (record["drift"] or {}).get("warnings") or []:
@@ -127,6 +129,12 @@ def _tell_attempt(event: Event) -> None:
     tried, why = event.attempt, event.attempt.finding.evidence
     found = "; ".join(str(one["text"]) for one in why[-2:])
     say(f"latent frames {tried.frames.start} to {tried.frames.stop - 1}, noise {tried.draw}: {found}")
+
+
+def _cache_line(reports: list[dict[str, Any]]) -> str:
+    """What step caches have skipped."""
+    skipped, blocks = (sum(report[part] for report in reports) for part in ("skipped", "blocks"))
+    return f"step cache {reports[0]['cache']}: {skipped} of {blocks} passes through a block were skipped"
 
 
 def _best_line(search: dict[str, Any]) -> str:

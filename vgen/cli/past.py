@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vgen.frames import Frames
     from vgen.models.lora_request import LoraRequest
 
-__all__ = ["base_of", "check_commit", "checked", "draws_of", "image_of", "loras_of", "set_threads"]
+__all__ = ["base_of", "check_commit", "check_gguf", "checked", "draws_of", "image_of", "loras_of", "set_threads"]
 
 
 MAX_DRAW = 1000  # more than a piece is ever made
@@ -67,6 +67,18 @@ def check_commit(past: dict[str, Any], model: str, where: Path) -> None:
     raise ModelError(
         f"{where}: made with commit {recorded}, '{model}' is at {commit}; use --model {asked.repo}@{recorded}"
     )
+
+
+def check_gguf(past: dict[str, Any], files: list[str], where: Path) -> None:
+    """Refuses a run from GGUF files that are not named, and files for one that had none; digests come later.
+
+    Raises:
+        ModelError: says what to name.
+    """
+    had = past["model"].get("quantization") == "gguf"
+    if had != bool(files):
+        why = "with weights in GGUF; name the files with --gguf" if had else "without weights in GGUF; leave --gguf out"
+        raise ModelError(f"{where}: made {why}")
 
 
 def image_of(past: dict[str, Any], path: Path, part: str = "image") -> "Frames | None":

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vgen.cli.download import Download, ready
-from vgen.cli.past import base_of, check_commit, checked, draws_of, image_of, loras_of, set_threads
+from vgen.cli.past import base_of, check_commit, check_gguf, checked, draws_of, image_of, loras_of, set_threads
 from vgen.config import OutputConfig, merge
 from vgen.errors import InputError, ModelError
 
@@ -27,6 +27,9 @@ def replay(
     lora: Annotated[
         list[str] | None,
         typer.Option("--lora", metavar="PATH", help="A LoRA file of the run; scales are the record's."),
+    ] = None,
+    gguf: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="The GGUF files of its weights, if any.")
     ] = None,
     extend: Annotated[Path | None, typer.Option("--extend", help="The clip that it went on from, if one.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the new clip goes.")] = None,
@@ -58,12 +61,15 @@ def replay(
     check_commit(past, model or EMBEDDED, record)
     set_threads(past["machine"].get("threads"))
     loras = loras_of(past, lora or [], record)
+    check_gguf(past, gguf or [], record)
     pipeline = VideoPipeline.from_pretrained(
         model or EMBEDDED,
         device=device or recorded_device,
         dtype=dtype,
         performance=config.performance,
         lora=loras,
+        quantization=config.model.quantization,
+        gguf=gguf,
     )
     if past["model"].get("lora_fused") is True:
         pipeline.fuse_lora()

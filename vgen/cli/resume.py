@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["go_on"]
 
 _FREE_HERE = ("performance.offload", "performance.keep_text_encoder")  # changes no pixel
-# the first two only find the model and its LoRA, which are compared by digest
-_FREE = ("model.id", "model.lora", *_FREE_HERE)
+# the first three only find the model, its weights and its LoRA, which are compared by digest
+_FREE = ("model.id", "model.gguf", "model.lora", *_FREE_HERE)
 
 
 def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format, download: bool | None) -> None:
@@ -35,7 +35,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     quiet()
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
     from vgen.cli.output import tell, write_run
-    from vgen.cli.past import base_of, check_commit, checked, image_of, loras_of, set_threads
+    from vgen.cli.past import base_of, check_commit, check_gguf, checked, image_of, loras_of, set_threads
     from vgen.machine import machine
     from vgen.models.load import EMBEDDED
     from vgen.models.lora_request import lora_request
@@ -63,9 +63,16 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     resolved |= {key: value for key, value in asked.items() if key in _FREE_HERE}
     config, said = merge((f"run {checkpoint.path}", resolved))
     named = [f"{one.path}@{one.scale!r}" for one in map(lora_request, asked.get("model.lora") or ())]
-    loras = loras_of(past, named, checkpoint.path)
+    gguf = asked.get("model.gguf")
+    check_gguf(past, gguf or [], checkpoint.path)
     pipeline = VideoPipeline.from_pretrained(
-        model or EMBEDDED, device=device, dtype=dtype, performance=config.performance, lora=loras
+        model or EMBEDDED,
+        device=device,
+        dtype=dtype,
+        performance=config.performance,
+        lora=loras_of(past, named, checkpoint.path),
+        quantization=config.model.quantization,
+        gguf=gguf,
     )
     if past["model"].get("lora_fused") is True:
         pipeline.fuse_lora()

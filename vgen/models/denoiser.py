@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from vgen.attention import Dense, VideoAttention
 from vgen.models.cache import KVCache
 from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
 from vgen.models.rope import Rope
+from vgen.models.step_cache import CachedBranch, bare
 from vgen.samplers.prompts import Cue
 
 __all__ = ["TextBook", "WanDenoiser"]
@@ -93,6 +95,7 @@ class WanDenoiser:
         rope: where in time the frames stand that a pass sees.
         causal_block: frames per block where the shown frames see no later block; they all see each other where None.
         image_CTHW: an image's channels beside the noisy ones, of every frame of the clip; None for models without.
+        cache: a step cache, as this branch uses it; every block runs in every step where None.
     """
 
     dit: VideoDiT
@@ -101,6 +104,7 @@ class WanDenoiser:
     rope: Rope = field(default_factory=Rope)
     causal_block: int | None = None
     image_CTHW: Tensor | None = None
+    cache: CachedBranch | None = None
 
     @torch.no_grad()
     def __call__(
@@ -114,18 +118,25 @@ class WanDenoiser:
         label_BT: Tensor | None = None,
     ) -> Tensor:
         """As `samplers.Denoiser`."""
-        velocity_BCTHW = self.dit(
-            self._with_image(x_BCTHW.to(self._dtype), frames),
-            sigma_BT if label_BT is None else label_BT,
-            self.texts(cues),
-            frames=frames,
-            causal_block=self.causal_block,
-            context=context,
-            attention=self.attention,
-            rope=self.rope,
-            sigma=float(sigma_BT.max()),
-        )
+        sigma = float(sigma_BT.max())
+        text = self.texts(cues)
+        with self._bare() if self.cache is None else self.cache.step(frames, cues, sigma):
+            velocity_BCTHW = self.dit(
+                self._with_image(x_BCTHW.to(self._dtype), frames),
+                sigma_BT if label_BT is None else label_BT,
+                text,
+                frames=frames,
+                causal_block=self.causal_block,
+                context=context,
+                attention=self.attention,
+                rope=self.rope,
+                sigma=sigma,
+            )
         return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity_BCTHW.to(x_BCTHW)
+
+    def _bare(self) -> AbstractContextManager[None]:
+        bare(self.dit)
+        return nullcontext()
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -151,15 +162,17 @@ class WanDenoiser:
     ) -> None:
         """As `samplers.Denoiser`; to attention that differs by noise level the frames are clean, whatever the label."""
         label_BT = torch.full((x0_BCTHW.shape[0], 1), label, dtype=torch.float64, device=x0_BCTHW.device)
-        self.dit(
-            self._with_image(x0_BCTHW.to(self._dtype), frames),
-            label_BT,
-            self.texts(cues),
-            frames=frames,
-            causal_block=self.causal_block,
-            context=context,
-            commit=True,
-            attention=self.attention,
-            rope=self.rope,
-            sigma=0.0,
-        )
+        text = self.texts(cues)
+        with self._bare() if self.cache is None else self.cache.commit():
+            self.dit(
+                self._with_image(x0_BCTHW.to(self._dtype), frames),
+                label_BT,
+                text,
+                frames=frames,
+                causal_block=self.causal_block,
+                context=context,
+                commit=True,
+                attention=self.attention,
+                rope=self.rope,
+                sigma=0.0,
+            )

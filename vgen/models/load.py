@@ -41,6 +41,7 @@ from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
 from vgen.models.lora import Adapters
 from vgen.models.lora_file import open_loras
 from vgen.models.lora_request import LoraRequest
+from vgen.models.quantization import GGUF, Quantization, quantized_bytes
 from vgen.models.residence import Residence
 from vgen.models.settings import defaults
 from vgen.models.stock.catalogue import family_of
@@ -119,6 +120,7 @@ class LoadedModel:
         commit: of the hub, where it was asked for by its hub id.
         residence: where the weights are; who runs a component asks it for them.
         adapters: LoRA that are put on the transformers.
+        quantization: how the transformers are kept; as computed where None.
     """
 
     id: str
@@ -134,6 +136,7 @@ class LoadedModel:
     images: ImageEncoder | None = None
     commit: str | None = None
     adapters: Adapters = field(default_factory=Adapters)
+    quantization: Quantization | None = None
     _states: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -172,6 +175,9 @@ class LoadedModel:
             used = [*ALLOWED, *(part for part, loaded in extra.items() if loaded is not None)]
             parts = [path for part in used for path in (self.folder / part).rglob("*") if path.is_file()]
             relative = {path.relative_to(self.folder).as_posix(): path for path in own + parts}
+            for part, file in _replaced(self.quantization).items():
+                relative = {n: p for n, p in relative.items() if p.parent.name != part or n.endswith("config.json")}
+                relative[f"{part}.{GGUF}"] = file
             self._digests.update({name: sha256_of(path) for name, path in sorted(relative.items())})
         return dict(self._digests)
 
@@ -190,6 +196,7 @@ class _Checked:
         classes: what each component is loaded with.
         weights: files of each component that has some.
         family: how it is loaded and asked, where it runs through a pipeline of diffusers.
+        quantization: of the transformers.
     """
 
     folder: Path
@@ -198,6 +205,7 @@ class _Checked:
     classes: dict[str, Any]
     weights: dict[str, list[Path]]
     family: Family | None = None
+    quantization: Quantization | None = None
 
     def builder(self, part: str) -> Callable[[dict[str, Any]], Any] | None:
         """How the config of a component is built that transformers loads; None where diffusers does."""
@@ -230,6 +238,7 @@ def load_model(
     free_mib: float | None = None,
     rungs: tuple[Placement, ...] = (Placement(),),
     lora: Sequence[LoraRequest] = (),
+    quantization: Quantization | None = None,
 ) -> "AnyModel":
     """Loads a model by name or path.
 
@@ -242,14 +251,18 @@ def load_model(
         free_mib: memory of the device that the weights may take; not checked where None.
         rungs: where weights may be kept; they are read into the first that fits, each straight to its place.
         lora: files to put on, held to the model's config before its weights are read.
+        quantization: of the video transformers; as computed where None.
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
-        ResourceError: the weights do not fit into `free_mib` on any rung, or a package is missing that the tokenizer
-            takes.
-        ConfigError: weights that are to be stored in a dtype that is no narrower than theirs.
+        ResourceError: the weights do not fit into `free_mib` on any rung, a package is missing that the tokenizer
+            takes, or the quantization cannot run here.
+        ConfigError: weights that are to be stored in a dtype that is no narrower than theirs, or that are quantised and
+            changed besides.
     """
-    checked = _checked(find_folder(model))
+    checked = _checked(find_folder(model), quantization)
+    if quantization is not None:
+        quantization.check(device, dtype, sum(part in checked.classes for part in TRANSFORMERS))
     dtypes = _dtypes(device, dtype)
     if checked.family is not None:
         _check_plain(model, checked, rungs, lora)
@@ -257,6 +270,8 @@ def load_model(
         return _load_stock(model, checked, checked.family, device, dtypes)
     placement = _first_fitting(model, _parts_mib(checked, dtypes), rungs, _blocks(checked), free_mib)
     storage = _storage(placement, dtype)
+    if quantization is not None and lora:
+        quantization.refuse_with("a LoRA", "leave --lora out, or load the weights as they are")
     experts = [part for part in TRANSFORMERS if part in checked.weights]
     loras = open_loras(lora, [_meta(checked, part) for part in experts], model)
 
@@ -296,6 +311,7 @@ def load_model(
         images=_load_images(checked, placed),
         commit=commit_of(model, checked.folder),
         adapters=adapters,
+        quantization=quantization,
     )
 
 
@@ -335,15 +351,19 @@ def _check_plain(model: str, checked: _Checked, rungs: tuple[Placement, ...], lo
         raise ConfigError(f"{how}, whose weights stay on the device; possible: --performance auto or speed")
     if lora:
         raise ConfigError(f"{how}, which takes no LoRA here; leave --lora out")
+    if checked.quantization is not None:
+        raise ConfigError(f"{how}, whose weights are not quantised here; leave --quantization and --gguf out")
 
 
-def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> float:
+def weights_mib(
+    model: str, *, device: torch.device, dtype: torch.dtype, quantization: Quantization | None = None
+) -> float:
     """Memory that the weights of a model take once loaded, from the headers of its files.
 
     Raises:
         ModelError: as `load_model`.
     """
-    return sum(_parts_mib(_checked(find_folder(model)), _dtypes(device, dtype)).values())
+    return sum(_parts_mib(_checked(find_folder(model), quantization), _dtypes(device, dtype)).values())
 
 
 def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -447,14 +467,24 @@ def find_folder(model: str) -> Path:
     )
 
 
-def _checked(folder: Path) -> _Checked:
+def _replaced(quantization: Quantization | None) -> dict[str, Path]:
+    """Files in place of a component's weights."""
+    return {} if quantization is None else dict(zip(TRANSFORMERS, quantization.files, strict=False))
+
+
+def _checked(folder: Path, quantization: Quantization | None = None) -> _Checked:
     """The folder after checking its configs, and that its weights are complete."""
     check_links(folder)
     index = read_json(folder / INDEX_FILE)
     family = family_of(index.get("_class_name"))
     classes = check_index(index, folder) if family is None else check_stock_index(family, index, folder)
     configs = {part: read_json(folder / part / CONFIG_FILES.get(part, "config.json")) for part in classes}
-    weights = {part: weight_files(folder / part, single) for part, single in WEIGHTS.items() if part in classes}
+    replaced = _replaced(quantization)
+    weights = {
+        part: [replaced[part]] if part in replaced else weight_files(folder / part, single)
+        for part, single in WEIGHTS.items()
+        if part in classes
+    }
     for part in classes:
         if (folder / part / ADAPTER_FILE).exists():
             raise ModelError(f"{folder / part}: {ADAPTER_FILE} in a component is not supported; remove it")
@@ -468,7 +498,15 @@ def _checked(folder: Path) -> _Checked:
         check_card(card, configs, folder)
     else:
         check_stock_card(card, family, index["_class_name"], completed(configs, classes, folder), folder)
-    return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights, family=family)
+    return _Checked(
+        folder=folder,
+        card=card,
+        configs=configs,
+        classes=classes,
+        weights=weights,
+        family=family,
+        quantization=quantization,
+    )
 
 
 def _first_fitting(
@@ -491,14 +529,29 @@ def _first_fitting(
 def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
     """Memory of a component's weights, after holding the headers of its files to its config."""
     where, config = checked.folder / part, checked.configs[part]
+    quantization = checked.quantization if part in TRANSFORMERS else None
+    if quantization is not None and quantization.scheme == GGUF:
+        return _gguf_bytes(checked, part, dtype)
     shapes = tensor_shapes(checked.weights[part])
     if checked.classes[part] is CLIPVisionModel:
         shapes = read_tensors(shapes)
     elif part == "text_encoder_2":
         shapes = bare_names(shapes)
     check_depth(config, len(shapes), where)
-    check_tensors(_meta(checked, part), shapes, where)
-    return weight_bytes(shapes, dtype)
+    skeleton = _meta(checked, part)
+    check_tensors(skeleton, shapes, where)
+    return weight_bytes(shapes, dtype) if quantization is None else quantized_bytes(skeleton, dtype)
+
+
+def _gguf_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
+    from vgen.models.gguf_file import gguf_bytes, gguf_header
+
+    (file,) = checked.weights[part]
+    header = gguf_header(file)
+    check_depth(checked.configs[part], len(header), checked.folder / part)
+    skeleton = _meta(checked, part)
+    with _Naming(file):
+        return gguf_bytes(file, header, skeleton, dtype)
 
 
 def _meta(checked: _Checked, part: str) -> nn.Module:
@@ -511,6 +564,13 @@ def _meta(checked: _Checked, part: str) -> nn.Module:
 
 def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
     where, cls = checked.folder / part, checked.classes[part]
+    quantization = checked.quantization if part in TRANSFORMERS else None
+    if quantization is not None and quantization.scheme == GGUF:
+        from vgen.models.gguf_file import load_gguf
+
+        (file,) = checked.weights[part]
+        with _Naming(file):
+            return load_gguf(file, checked.configs[part], dtype)
     with _Naming(where), _without_bars():
         built = checked.builder(part)
         if built is not None:
@@ -522,7 +582,10 @@ def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
                 use_safetensors=True,
                 local_files_only=True,
             )
-        return cls.from_pretrained(where, dtype=dtype, use_safetensors=True, local_files_only=True)
+        config = None if quantization is None else quantization.config()
+        return cls.from_pretrained(
+            where, dtype=dtype, use_safetensors=True, local_files_only=True, quantization_config=config
+        )
 
 
 def _load_images(checked: _Checked, placed: Callable[[str], Any]) -> ImageEncoder | None:

@@ -19,6 +19,7 @@ from diffusers.hooks import HookRegistry, apply_group_offloading
 from torch import Tensor, nn
 
 from vgen.errors import ConfigError, ResourceError
+from vgen.models.quantization import stored_bytes
 from vgen.models.shelf import FROM_FILE, FromFile, Shelf
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement
 
@@ -58,7 +59,7 @@ class Residence:
     def admit(self, part: str, module: nn.Module) -> None:
         """Takes a component in as it is read, so that weights never all stand where the placement forbids it."""
         self._modules[part] = module
-        self.parts_mib[part] = sum(p.numel() * p.element_size() for p in module.parameters()) / MIB
+        self.parts_mib[part] = sum(map(stored_bytes, module.parameters())) / MIB
         self._at[part] = ON if self.device.type == "cpu" else REST
         if part == "vae":
             self._tile()

@@ -36,6 +36,7 @@ class StockModel:
     grid: Grid
     files: tuple[Path, ...]
     commit: str | None = None
+    quantization: None = None  # none of these is quantised here
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
