@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import ConfigError, InputError, nearest
+from vgen.placement import OFFLOADS, STORAGES
 
 __all__ = [
     "GROUPS",
     "GenerateConfig",
     "OneOf",
+    "PerformanceConfig",
     "Range",
     "RequestConfig",
     "attention_presets",
@@ -151,6 +153,17 @@ class RunConfig:
 
 
 @dataclass(kw_only=True)
+class PerformanceConfig:
+    """Where weights are kept: what is said here holds, the rest is the mode's. None is "not said"."""
+
+    mode: str = "auto"
+    offload: str | None = None
+    storage: str | None = None
+    vae_tiling: bool | None = None
+    keep_text_encoder: bool | None = None
+
+
+@dataclass(kw_only=True)
 class OutputConfig:
     """What is written."""
 
@@ -169,6 +182,7 @@ class GenerateConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    performance: PerformanceConfig = field(default_factory=PerformanceConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
 
@@ -272,6 +286,9 @@ CHECKS: dict[str, Range | OneOf | Frames] = {
     "search.best_of": Range(1, 1000, " clips"),
     "search.redo": Range(0, 100, " clips"),
     "run.dtype": OneOf(DTYPES),
+    "performance.mode": OneOf(("auto", "speed", "memory", "manual")),
+    "performance.offload": OneOf(OFFLOADS),
+    "performance.storage": OneOf(STORAGES),
 }
 
 

@@ -35,6 +35,7 @@ RESOLVED_KEYS = frozenset(
         *SAMPLER_KEYS,
         *ATTENTION_KEYS,
         *(f"search.{name}" for name in ("redo", "rules")),
+        *(f"performance.{name}" for name in ("mode", "offload", "storage", "vae_tiling", "keep_text_encoder")),
     }
 )
 

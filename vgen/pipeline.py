@@ -1,7 +1,7 @@
 """`VideoPipeline`: a prompt or an image in, a clip out; the only place that knows all parts."""
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vgen.attention import VideoAttention
 from vgen.clip import Clip
-from vgen.config import MAX_SEED, GenerateConfig, merge
+from vgen.config import MAX_SEED, GenerateConfig, PerformanceConfig, merge
 from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
 from vgen.images import ImageSource, LoadedImage, load_image
@@ -19,7 +19,8 @@ from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
 from vgen.models.load import EMBEDDED, LoadedModel, load_model
-from vgen.plan import check_memory, free_mib, plan_of
+from vgen.performance import fit, rungs_of, tiling_note
+from vgen.plan import free_mib
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.search import AnyRun, BestOf, JudgeVerifier, prompt_of, rule_sets
@@ -34,14 +35,22 @@ class VideoPipeline:
 
     Args:
         model: as loaded.
+        performance: where its weights may be kept.
     """
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, performance: PerformanceConfig | None = None) -> None:
         self.model = model
+        self.performance = PerformanceConfig() if performance is None else performance
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = EMBEDDED, *, device: str = "auto", dtype: str = "auto", download: bool = False
+        cls,
+        model: str | Path = EMBEDDED,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        download: bool = False,
+        performance: PerformanceConfig | str = "auto",
     ) -> Self:
         """Loads a model.
 
@@ -51,6 +60,8 @@ class VideoPipeline:
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             dtype: `auto` (float32 on a CPU, bfloat16 elsewhere), `float32`, `bfloat16` or `float16`.
             download: fetch a model of the hub where its cache does not hold it whole; nothing is fetched otherwise.
+            performance: `auto` keeps all weights on the device where they fit, `speed` always, `memory` as few as
+                possible; or with settings of its own, `PerformanceConfig(mode="manual", offload="model")`.
 
         Raises:
             ModelError: the model cannot be loaded; the message says why and what to do.
@@ -60,12 +71,18 @@ class VideoPipeline:
         asked = wanted(str(model)) if download else None
         if asked is not None:
             fetch_files(offer(asked))
-        return cls(load_model(str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where)))
+        asks = performance if isinstance(performance, PerformanceConfig) else PerformanceConfig(mode=performance)
+        config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
+        rungs = rungs_of(config.performance)
+        loaded = load_model(
+            str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where), rungs=rungs
+        )
+        return cls(loaded, config.performance)
 
     @property
     def device(self) -> torch.device:
         """Where the transformer runs."""
-        return self.model.dit.device
+        return self.model.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -236,9 +253,11 @@ class VideoPipeline:
         extended = before if isinstance(before, Clip) or before is None else Clip.read(clip_of(before))
         first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
         job = resolve(config, said, self.model, first_YX3, extended, last_YX3)
-        plan = plan_of(job, self.model)
-        check_memory(plan, f"{job.num_frames} frames of {job.width}x{job.height}", free_mib(self.device))
+        what = f"{job.num_frames} frames of {job.width}x{job.height}"
+        fitted = fit(job, self.model, self.performance, free_mib(self.device), what)
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
+        notes += tiling_note(job, self.model, fitted.rungs[0])
+        notes += () if fitted.rungs[0].offload == "none" and fitted.rungs[0].keep_text_encoder else (fitted.why,)
         verifier: Verifier[Any] | None = None
         if job.search.redo and draws is None:
             verifier = JudgeVerifier(
@@ -253,7 +272,7 @@ class VideoPipeline:
             config=config,
             said=said,
             job=job,
-            plan=plan,
+            fit=fitted,
             notes=notes,
             initial_CTHW=initial_CTHW,
             attention=attention,
@@ -271,6 +290,10 @@ class VideoPipeline:
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")
+        for name, is_ in asdict(self.performance).items():
+            asked = getattr(config.performance, name)
+            if f"performance.{name}" in said and asked != is_:
+                raise ConfigError(f"performance.{name}: asked for {asked}, this pipeline was loaded with {is_}")
 
 
 def _loaded(source: "ImageSource | None") -> LoadedImage | None:

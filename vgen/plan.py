@@ -12,9 +12,11 @@ import torch
 from vgen.errors import ResourceError
 from vgen.job import Job
 from vgen.models.load import LoadedModel
+from vgen.placement import Placement, weights_on_device
 
 __all__ = ["Plan", "check_memory", "free_mib", "in_one_clip", "plan_of"]
 
+RESIDENT = Placement()
 MIB = 1 << 20
 PROCESS_MIB = 500  # interpreter, torch and its kernels, diffusers
 BUFFERS_DIT = 14  # live activations of one block, in units of tokens x width
@@ -28,7 +30,7 @@ class Plan:
     """Estimated memory of one run, in MiB.
 
     Args:
-        weights: encoders, transformers and VAE as loaded.
+        weights: encoders, transformers and VAE, as many of them as are on the device at once.
         denoise: activations of one forward pass, latents, cached keys and values.
         decode: activations of decoding one latent frame; and the clip that an image's channels are encoded from, for
             models that take those.
@@ -51,7 +53,7 @@ class Plan:
         return max(self.denoise, self.decode) + self.frames
 
 
-def plan_of(job: Job, model: LoadedModel) -> Plan:
+def plan_of(job: Job, model: LoadedModel, placement: Placement = RESIDENT) -> Plan:
     """Estimates a job's memory where finished frames are handed on; `in_one_clip` where they stay."""
     dit, vae = model.dit.config, model.vae.config
     value_bytes = model.dit.dtype.itemsize
@@ -73,12 +75,12 @@ def plan_of(job: Job, model: LoadedModel) -> Plan:
     patch = vae.patch_size or 1
     pixels = job.height * job.width
     decoder_width = vae.decoder_base_dim or vae.base_dim
-    decoded = BUFFERS_VAE * vae.scale_factor_temporal * pixels // patch**2 * decoder_width
+    tile = model.vae.tile_sample_min_height * model.vae.tile_sample_min_width
+    at_once = min(pixels, tile) if placement.vae_tiling else pixels
+    decoded = BUFFERS_VAE * vae.scale_factor_temporal * at_once // patch**2 * decoder_width
     shown = 2 * 3 * job.num_frames * pixels if model.card.image == "channels" else 0
-    images = None if model.images is None else model.images.encoder
-    parts = [part for part in (model.dit, model.dit_2, model.vae, model.prompts.encoder, images) if part is not None]
     return Plan(
-        weights=sum(p.numel() * p.element_size() for part in parts for p in part.parameters()) / MIB,
+        weights=weights_on_device(model.residence.parts_mib, placement, dit.num_layers),
         denoise=((activations + cached) * value_bytes + 6 * 4 * latents) / MIB,
         decode=(decoded + shown) * 4 / MIB,
         frames=vae.scale_factor_temporal * _frame_mib(job),

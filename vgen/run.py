@@ -19,6 +19,7 @@ from vgen.drift import DriftMeter
 from vgen.errors import NumericalError
 from vgen.frames import Frames, FramesDigest, digest_of, to_uint8
 from vgen.job import Job
+from vgen.ladder import Fitted, FittedVerifier, Ladder, OnDevice
 from vgen.machine import machine, peak_mib, versions
 from vgen.models.cache import KVCache
 from vgen.models.conditioning import Conditions, read_conditions
@@ -26,9 +27,11 @@ from vgen.models.denoiser import TextBook, WanDenoiser
 from vgen.models.dit import VideoDiT
 from vgen.models.experts import Experts
 from vgen.models.load import LoadedModel
+from vgen.models.residence import release_cached
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.vae import StreamingDecoder, as_pixels, encode_frames
-from vgen.plan import Plan, check_memory, free_mib, in_one_clip
+from vgen.performance import Fit, placed_keys
+from vgen.plan import check_memory, free_mib, in_one_clip
 from vgen.samplers import (
     Attempt,
     Branches,
@@ -83,7 +86,7 @@ class Run:
     Args:
         model: what runs it.
         config, said: what was asked.
-        job, plan: what that became.
+        job, fit: what that became, and how it is kept in memory.
         notes: what the user should know before it starts.
         initial_CTHW: initial latents in place of the seed's, for comparison with other engines.
         attention: in place of the job's, for comparisons.
@@ -98,7 +101,7 @@ class Run:
         config: GenerateConfig,
         said: list[str],
         job: Job,
-        plan: Plan,
+        fit: Fit,
         notes: tuple[str, ...],
         initial_CTHW: Tensor | None = None,
         attention: VideoAttention | None = None,
@@ -112,7 +115,9 @@ class Run:
         self.config = config
         self.said = said
         self.job = job
-        self.plan = plan
+        self.plan = fit.plan
+        self._fit = fit
+        self._ladder = Ladder(model.residence, fit.rungs, planned_mib=fit.plan.weights + fit.plan.more)
         self.notes = notes
         self.initial_CTHW = initial_CTHW
         self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0}
@@ -157,6 +162,15 @@ class Run:
         """
         assert not self._begun, "a run runs once; start another"
         self._begun = True
+        try:
+            yield from self._all_events(checkpoint, resume, output)
+        finally:
+            self.__dict__.pop("_conditions", None)  # a run outlives its work, for its record
+            release_cached()
+
+    def _all_events(
+        self, checkpoint: Checkpoint | None, resume: bool, output: dict[str, Any] | None
+    ) -> Iterator[Event]:
         clock = _Clock(self.stages_s)
         rollout, context = self._rollout()
         state = rollout.start(context)
@@ -181,7 +195,7 @@ class Run:
         if self.job.search.redo:
             self._attempts = checkpoint.attempts()
             return rollout.start(context)
-        device = self.model.dit.device
+        device = self.model.device
         state = checkpoint.state(context, device)
         rollout.resume(state, lambda frames: checkpoint.finished(frames).to(device))
         return state
@@ -195,26 +209,37 @@ class Run:
         """
         job, self.plan = self.job, in_one_clip(self.plan, self.job)
         what = f"a Clip of {job.num_frames} frames of {job.width}x{job.height}"
-        check_memory(self.plan, what, free_mib(self.model.dit.device))
+        check_memory(self.plan, what, free_mib(self.model.device))
         chunks = [event.frames_FYX3 for event in self if event.frames_FYX3 is not None]
         return Clip(frames=np.concatenate(chunks), fps=float(self.job.fps), record=self.record())
 
     def preview(self, x0_BCTHW: Tensor) -> Frames:
         """A frame for each latent of a guess, uint8 [T, Y, X, 3]; the first is decoded as if a clip began there."""
-        decoder = StreamingDecoder(self.model.vae)
-        shown = [decoder.push(latent_BCTHW)[:, :, -1:] for latent_BCTHW in x0_BCTHW.split(1, dim=2)]
-        return as_frames(torch.cat(shown, dim=2))
+
+        def step() -> Frames:
+            self.model.residence.use("vae")
+            decoder = StreamingDecoder(self.model.vae)
+            shown = [decoder.push(latent_BCTHW)[:, :, -1:] for latent_BCTHW in x0_BCTHW.split(1, dim=2)]
+            return as_frames(torch.cat(shown, dim=2))
+
+        return self._ladder.attempt("preview", step)
+
+    def guess(self, x0_BCTHW: Tensor) -> Frames:
+        """The whole clip as the model sees it now, uint8 [F, Y, X, 3]."""
+        return as_frames(self._pushed(StreamingDecoder(self.model.vae), x0_BCTHW))
 
     def record(self) -> dict[str, Any]:
         """How the clip was made; complete once the run has ended."""
         model, job = self.model, self.job
-        device, dtype = model.dit.device, str(model.dit.dtype).removeprefix("torch.")
+        device, dtype = model.device, str(model.dit.dtype).removeprefix("torch.")
         asked = flat(self.config)
         base = job.base
         return {
             "schema": RECORD_SCHEMA,
             "request": {key: asked[key] for key in self.said},
-            "resolved": job.resolved() | {"run.device": str(device), "run.dtype": dtype},
+            "resolved": job.resolved()
+            | {"run.device": str(device), "run.dtype": dtype}
+            | placed_keys(self._ladder.placement),
             "explicit": self.said,
             "seed": job.seed,
             "model": {
@@ -236,6 +261,7 @@ class Run:
             "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
             "plan_mib": asdict(self.plan) | {"peak": self.plan.peak},
             "peak_mib": peak_mib(device),
+            "performance": {"chosen": self._fit.why, "rungs_taken": list(self._ladder.taken)},
             "chunks": self._chunks,
             "resumed_at": self._resumed,  # latent frame; what was measured is from there on
             "notes": list(self.notes),
@@ -274,7 +300,8 @@ class Run:
         elif redo:
             assert self.verifier is not None
             known = tuple(self._attempts)
-            yield from redone(rollout, state, self.verifier, noise_of=self._noise, redo=redo, known=known)
+            verifier = FittedVerifier(verifier=self.verifier, ladder=self._ladder, residence=self.model.residence)
+            yield from redone(rollout, state, verifier, noise_of=self._noise, redo=redo, known=known)
         else:
             yield from _pieces(rollout, state)
 
@@ -305,7 +332,7 @@ class Run:
 
     def _decoded(self, decoder: StreamingDecoder, frame: int, latent_BCTHW: Tensor, clock: "_Clock") -> Iterator[Event]:
         """The frames of one latent frame; those of a clip that is gone on from are there already."""
-        pixels_BCFYX = decoder.push(latent_BCTHW)
+        pixels_BCFYX = self._pushed(decoder, latent_BCTHW)
         if self.job.base is not None and frame < self.job.known:
             return
         try:
@@ -323,6 +350,13 @@ class Run:
         )
         clock.restart()
 
+    def _pushed(self, decoder: StreamingDecoder, latents_BCTHW: Tensor) -> Tensor:
+        def step() -> Tensor:
+            self.model.residence.use("vae")
+            return decoder.push(latents_BCTHW)
+
+        return self._ladder.attempt("decode", step)
+
     def _take(self, frames_FYX3: Frames) -> None:
         self._digest.update(frames_FYX3)
         self._drift.add(frames_FYX3)
@@ -332,13 +366,13 @@ class Run:
     def _rollout(self) -> tuple[Rollout[Any], Any]:
         """The sampler's axes, wired to the model, and the empty memory that it fills."""
         job, sampling = self.job, self.job.sampling
-        denoise: Any = self._expert(self.model.dit, job.guidance_scale)
+        denoise: Any = self._expert("transformer", self.model.dit, job.guidance_scale)
         context: Any = self._context()
         if context is not None and job.guidance_scale > 1:
             context = Branches(context, self._context())
         if self.model.dit_2 is not None:
             assert self.model.boundary is not None and job.guidance_scale_2 is not None and context is None
-            low = self._expert(self.model.dit_2, job.guidance_scale_2)
+            low = self._expert("transformer_2", self.model.dit_2, job.guidance_scale_2)
             denoise = Experts(high=denoise, low=low, boundary=self.model.boundary)
         noise = self._noise(0)
         values = sampling.values
@@ -358,7 +392,7 @@ class Run:
                 rate=values["rate"],
             )
         rollout: Rollout[Any] = Rollout(
-            denoise=denoise,
+            denoise=Fitted(denoise=denoise, ladder=self._ladder),
             schedule=sampling.schedule,
             table=sampling.table,
             solver=sampling.solver,
@@ -368,7 +402,7 @@ class Run:
             policy=sampling.policy,
             prompts=sampling.prompts(job.starts),
             known_CTHW=self._known_latents(),
-            device=self.model.dit.device,
+            device=self.model.device,
         )
         return rollout, context
 
@@ -379,14 +413,13 @@ class Run:
             return RedrawnNoise(sampling.noise(source), sampling.noise(redraw(source, draw)))
         return sampling.noise(source) if self.initial_CTHW is None else GivenNoise(self.initial_CTHW, source)
 
-    def _expert(self, dit: VideoDiT, scale: float) -> Any:
+    def _expert(self, part: str, dit: VideoDiT, scale: float) -> Any:
         """One transformer with the job's prompts, guided where the scale asks for it."""
-        cond = self._denoiser(dit, self.job.prompts)
-        if scale <= 1:
-            return cond
-        return Guided(
-            cond=cond, uncond=self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts)), scale=scale
-        )
+        denoise: Any = self._denoiser(dit, self.job.prompts)
+        if scale > 1:
+            uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts))
+            denoise = Guided(cond=denoise, uncond=uncond, scale=scale)
+        return OnDevice(denoise=denoise, residence=self.model.residence, part=part)
 
     def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...]) -> WanDenoiser:
         sampling, read = self.job.sampling, self._conditions
@@ -407,12 +440,16 @@ class Run:
     def _conditions(self) -> Conditions:
         """What the denoisers read: each text and image encoded once."""
         job = self.job
-        return read_conditions(
-            self.model,
-            prompts=(*job.prompts, job.negative_prompt) if job.guided else job.prompts,
-            images_YX3=[image for image in (job.image_YX3, job.last_image_YX3) if image is not None],
-            num_frames=job.num_frames,
-        )
+
+        def step() -> Conditions:
+            return read_conditions(
+                self.model,
+                prompts=(*job.prompts, job.negative_prompt) if job.guided else job.prompts,
+                images_YX3=[image for image in (job.image_YX3, job.last_image_YX3) if image is not None],
+                num_frames=job.num_frames,
+            )
+
+        return self._ladder.attempt("text", step)
 
     def _context(self) -> KVCache | None:
         sampling, layers = self.job.sampling, self.model.dit.config.num_layers
@@ -432,7 +469,12 @@ class Run:
 
     def _encoded(self, frames_FYX3: NDArray[np.uint8]) -> Tensor:
         vae = self.model.vae
-        return encode_frames(vae, as_pixels(vae, frames_FYX3))[0]
+
+        def step() -> Tensor:
+            self.model.residence.use("vae")
+            return encode_frames(vae, as_pixels(vae, frames_FYX3))[0]
+
+        return self._ladder.attempt("encode", step)
 
 
 def as_frames(pixels_BCFYX: Tensor) -> Frames:

@@ -361,8 +361,7 @@ class _Entrant:
     def guess(self) -> Clip:
         """The clip as the model sees it now."""
         assert self.x0_BCTHW is not None, "there is no guess before the first step"
-        pixels_BCFYX = StreamingDecoder(self.run.model.vae).push(self.x0_BCTHW)
-        return Clip(frames=as_frames(pixels_BCFYX), fps=float(self.run.job.fps))
+        return Clip(frames=self.run.guess(self.x0_BCTHW), fps=float(self.run.job.fps))
 
     def finish(self) -> Clip:
         rest = [event.frames_FYX3 for event in self.events if event.frames_FYX3 is not None]

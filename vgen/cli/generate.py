@@ -27,6 +27,8 @@ Words = typer.Argument(metavar="PROMPT [KEY=VALUE ...]", help="What should be se
 Output = typer.Option("-o", "--output", help=".mp4, .gif, .mkv (lossless), or a folder of PNG frames.")
 Force = typer.Option("--force-sampler", help="Run a sampler that the model was not trained for.")
 
+FreeText = typer.Option("--free-text-encoder/--keep-text-encoder", help="Free it once the prompts are encoded.")
+
 
 class GenerateCommand(TyperCommand):
     """`--prompt-at` takes two words, which typer cannot say of an option that may be repeated; they travel as one."""
@@ -78,6 +80,11 @@ def generate(
     config: Annotated[Path | None, Flag(help="YAML with any config keys.")] = None,
     device: Annotated[str | None, Flag(help="auto, cpu, cuda, cuda:N.")] = None,
     dtype: Annotated[str | None, Flag(help="auto, float32, bfloat16, float16.")] = None,
+    performance: Annotated[str | None, Flag(help="Where weights are kept: auto, speed, memory, manual.")] = None,
+    offload: Annotated[str | None, Flag(help="none, model (one component on the device at a time), group.")] = None,
+    storage_dtype: Annotated[str | None, Flag(help="Keep the transformer's weights in it: float8_e4m3fn, ...")] = None,
+    vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ slightly.")] = None,
+    free_text_encoder: Annotated[bool | None, FreeText] = None,
     force_sampler: Annotated[bool, Force] = False,
     output_format: Annotated[Format, Flag("--format", help="The path, or the record, on stdout.")] = Format.HUMAN,
 ) -> None:
@@ -112,6 +119,11 @@ def generate(
         "output.preview": preview or None,
         "run.device": device,
         "run.dtype": dtype,
+        "performance.mode": performance,
+        "performance.offload": offload,
+        "performance.storage": storage_dtype,
+        "performance.vae_tiling": vae_tiling,
+        "performance.keep_text_encoder": None if free_text_encoder is None else not free_text_encoder,
         "sampler.force": force_sampler or None,
     }
     layers = [] if config is None else [(f"config {config}", read_config(config))]
@@ -141,7 +153,9 @@ def _generate_all(
     from vgen.pipeline import VideoPipeline
 
     ready(config.model.id, download)
-    pipeline = VideoPipeline.from_pretrained(config.model.id, device=config.run.device, dtype=config.run.dtype)
+    pipeline = VideoPipeline.from_pretrained(
+        config.model.id, device=config.run.device, dtype=config.run.dtype, performance=config.performance
+    )
     runs = _runs(pipeline, config, said, prompts)
     paths = _paths(config.output.path, len(runs))
     for run, path in zip(runs, paths, strict=True):

@@ -53,7 +53,9 @@ def replay(
     ready(model or EMBEDDED, download)
     check_commit(past, model or EMBEDDED, record)
     set_threads(past["machine"].get("threads"))
-    pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device or recorded_device, dtype=dtype)
+    pipeline = VideoPipeline.from_pretrained(
+        model or EMBEDDED, device=device or recorded_device, dtype=dtype, performance=config.performance
+    )
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{record}: made with other weights than those of model '{pipeline.model.id}'")
     image = image_of(past, record.with_suffix(".image.png"))

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["go_on"]
 
-_FREE = ("model.id",)  # only finds the model, whose weights are compared
+_FREE_HERE = ("performance.offload", "performance.keep_text_encoder")  # changes no pixel
+_FREE = ("model.id", *_FREE_HERE)  # the first only finds the model, whose weights are compared
 
 
 def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format: Format, download: bool | None) -> None:
@@ -57,11 +58,14 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     check_commit(past, model or EMBEDDED, checkpoint.path)
     set_threads(past["machine"].get("threads"))
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
-    pipeline = VideoPipeline.from_pretrained(model or EMBEDDED, device=device, dtype=dtype)
+    resolved |= {key: value for key, value in asked.items() if key in _FREE_HERE}
+    config, said = merge((f"run {checkpoint.path}", resolved))
+    pipeline = VideoPipeline.from_pretrained(
+        model or EMBEDDED, device=device, dtype=dtype, performance=config.performance
+    )
     if pipeline.model.digests() != past["model"].get("digests"):
         raise ModelError(f"{checkpoint.path}: made with other weights than those of model '{pipeline.model.id}'")
     _tell_other_machine(past["machine"], machine(pipeline.device))
-    config, said = merge((f"run {checkpoint.path}", resolved))
     image_YX3, base = image_of(past, checkpoint.path / IMAGE), base_of(past, checkpoint.path / BASE)
     run = pipeline.start(config, said, image_YX3, base=base)
     tell(write_run(run, path, output, resume=checkpoint), path, output_format)

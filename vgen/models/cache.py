@@ -149,7 +149,8 @@ class KVCache:
             shape = (like_BMNK.shape[0], self.capacity, per_frame, *like_BMNK.shape[2:])
             ring = _Ring(like_BMNK.new_zeros(shape), like_BMNK.new_zeros(shape), self)
         elif len(ring.owners) > 1:
-            ring.owners.discard(self)
-            ring = _Ring(ring.k_BSPNK.clone(), ring.v_BSPNK.clone(), self)
+            own = _Ring(ring.k_BSPNK.clone(), ring.v_BSPNK.clone(), self)
+            ring.owners.discard(self)  # once there is memory for a copy: a write that is tried again must not go there
+            ring = own
         self._rings[layer] = ring
         return ring

@@ -46,15 +46,17 @@ def read_conditions(
         images_YX3: the first frame, and the last one where it is given.
         num_frames: of the clip.
     """
-    channels = None
+    channels = image_BMD = None
     if model.card.image == "channels":
+        model.residence.use("vae")
         first_CYX, *last_CYX = (as_pixels(model.vae, image_YX3[None])[0, :, 0] for image_YX3 in images_YX3)
         channels = image_channels(model.vae, first_CYX, *last_CYX, num_frames=num_frames)
-    return Conditions(
-        states={prompt: model.prompts(prompt) for prompt in dict.fromkeys(prompts)},
-        image_BMD=None if model.images is None else model.images(images_YX3),
-        image_CTHW=channels,
-    )
+    states = model.states(prompts)
+    if model.images is not None:
+        model.residence.use("image_encoder")
+        image_BMD = model.images(images_YX3)
+    model.residence.encoded()
+    return Conditions(states=states, image_BMD=image_BMD, image_CTHW=channels)
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ class TextBook:
         assert states and capacity >= 1, f"a book holds prompts, got {len(states)} and room for {capacity}"
         self.capacity = capacity
         self._dit, self._states = dit, tuple(states)
-        self._image_BMD = None if image_BMD is None else image_BMD.to(dit.device, dit.dtype)
+        self._image_BMD = image_BMD
         first = {id(text): i for i, text in reversed(list(enumerate(self._states)))}
         self._first = [first[id(text)] for text in self._states]
         self._prepared: OrderedDict[_Mix, PreparedText] = OrderedDict()
@@ -76,7 +76,8 @@ class TextBook:
             a_BMD, b_BMD = self._states[mix.prompt].float(), self._states[mix.other].float()
             text_BMD = torch.lerp(a_BMD, b_BMD, mix.share)
             text_BMD = text_BMD.to(self._dit.device, self._dit.dtype)
-            self._prepared[mix] = self._dit.prepare_text(text_BMD, self._image_BMD)
+            image_BMD = None if self._image_BMD is None else self._image_BMD.to(text_BMD)
+            self._prepared[mix] = self._dit.prepare_text(text_BMD, image_BMD)
         self._prepared.move_to_end(mix)
         return self._prepared[mix]
 

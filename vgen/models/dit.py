@@ -28,6 +28,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from vgen.attention import Dense, VideoAttention, block_causal
 from vgen.models.cache import KVCache
+from vgen.models.residence import at_hand
 from vgen.models.rope import Rope, Rotation, apply_rotation, rotation
 from vgen.shapes import TokenGrid
 
@@ -286,10 +287,8 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             text_BMD: states of the text encoder, padded to the model's text length (Wan attends to the padding).
             image_BMD: states of the image encoder, for models that take them; of a first and a last image as a batch.
         """
-        embedded_BMD = self.condition_embedder.text_embedder(text_BMD)
-        if image_BMD is not None:
-            image_BMD = self.condition_embedder.image_embedder(image_BMD)
-        return PreparedText(tuple(self._block(i).text_kv(embedded_BMD, image_BMD) for i in range(len(self.blocks))))
+        with at_hand(self):
+            return self._prepared(text_BMD, image_BMD)
 
     def forward(
         self,
@@ -362,10 +361,20 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
     def _block(self, layer: int) -> VideoDiTBlock:
         return cast(VideoDiTBlock, self.blocks[layer])
 
+    def _prepared(self, text_BMD: Tensor, image_BMD: Tensor | None = None) -> PreparedText:
+        embedded_BMD = self.condition_embedder.text_embedder(text_BMD)
+        if image_BMD is not None:
+            image_BMD = self.condition_embedder.image_embedder(image_BMD)
+        layers = []
+        for layer in range(len(self.blocks)):
+            with at_hand(self._block(layer)):
+                layers.append(self._block(layer).text_kv(embedded_BMD, image_BMD))
+        return PreparedText(tuple(layers))
+
     def _texts(self, text: Tensor | PreparedText | TextPerFrame, frames: int) -> tuple[list[_Run], list[_Run]]:
         """What the frames read in the first half of the layers, and in the second."""
         if not isinstance(text, TextPerFrame):
-            prepared = text if isinstance(text, PreparedText) else self.prepare_text(text)
+            prepared = text if isinstance(text, PreparedText) else self._prepared(text)
             return [_Run(prepared, frames)], [_Run(prepared, frames)]
         early = text.frames if text.early is None else text.early
         assert len(text.frames) == len(early) == frames, f"a text for each of {frames} frames, got {len(text.frames)}"

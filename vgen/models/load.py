@@ -5,7 +5,7 @@ before a byte of weights is read (`check.py` its configs, `files.py` its files),
 in one line.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
@@ -18,18 +18,20 @@ from diffusers import AutoencoderKLWan
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
-from vgen.errors import ModelError, ResourceError, nearest
+from vgen.errors import ConfigError, ModelError, ResourceError, nearest
 from vgen.models.card import CARD_FILE, ModelCard, card_for
 from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, check_index, encoder_config
 from vgen.models.dit import VideoDiT
 from vgen.models.files import check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
+from vgen.models.residence import Residence
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
+from vgen.placement import STORAGES, TRANSFORMERS, Placement, weights_on_device
 
 __all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model", "weights_mib"]
 
@@ -47,11 +49,12 @@ WEIGHTS = {
     "image_encoder": "model.safetensors",
 }
 ADAPTER_FILE = "adapter_config.json"  # transformers would load what it names on top, from wherever that is
-TRANSFORMERS: dict[Any, Callable[[dict[str, Any]], Any]] = {
+BUILDERS: dict[Any, Callable[[dict[str, Any]], Any]] = {
     UMT5EncoderModel: encoder_config,
     CLIPVisionModel: vision_config,
 }  # model -> how its config is built
 MIB = 1 << 20
+STATES_KEPT = 8  # prompts; one of umT5's takes 4 MiB
 # what the libraries raise on a folder that is damaged in a way of its own
 LOAD_ERRORS = (
     ArithmeticError,
@@ -82,6 +85,7 @@ class LoadedModel:
         dit_2, boundary: the expert for low noise and the sigma below which it takes over, where there are two.
         images: image processor and encoder, in fp32, where the transformer reads what they make.
         commit: of the hub, where it was asked for by its hub id.
+        residence: where the weights are; who runs a component asks it for them.
     """
 
     id: str
@@ -91,11 +95,32 @@ class LoadedModel:
     vae: AutoencoderKLWan
     dit: VideoDiT
     scheduler: Any
+    residence: Residence
     dit_2: VideoDiT | None = None
     boundary: float | None = None
     images: ImageEncoder | None = None
     commit: str | None = None
+    _states: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where components run, wherever their weights rest."""
+        return self.residence.device
+
+    def states(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Of the text encoder, by prompt; those read last are kept where the encoder is not."""
+        asked = dict.fromkeys(prompts)
+        missing = [prompt for prompt in asked if prompt not in self._states]
+        if missing:
+            self.residence.use("text_encoder")
+        read = {prompt: self.prompts(prompt) for prompt in missing}
+        known = {prompt: self._states[prompt] for prompt in asked if prompt in self._states} | read
+        if not self.residence.placement.keep_text_encoder:
+            self._states.update(read)
+            for prompt in list(self._states)[:-STATES_KEPT]:
+                del self._states[prompt]
+        return {prompt: known[prompt] for prompt in asked}
 
     def digests(self) -> dict[str, str]:
         """sha256 of every file that a run depends on, by its path in the folder: weights, configs, tokenizer, card.
@@ -149,41 +174,65 @@ class _Naming:
             raise ModelError(f"{self.where}: cannot be loaded: {type(error).__name__}: {said:.300}") from error
 
 
-def load_model(model: str, *, device: torch.device, dtype: torch.dtype, free_mib: float | None = None) -> LoadedModel:
+def load_model(
+    model: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    free_mib: float | None = None,
+    rungs: tuple[Placement, ...] = (Placement(),),
+) -> LoadedModel:
     """Loads a model by name or path.
 
     Args:
         model: `playground` for the embedded one, the path of a folder in diffusers format, or a hub id that lies in the
             cache, `ORG/NAME[@REVISION]`.
-        device: where weights go.
+        device: where components run.
         dtype: of the video transformer. The text encoder runs in fp32 on a CPU and in `dtype` elsewhere, the VAE in
             fp32 always: in half precision it gives black frames (a frequent complaint about other engines).
-        free_mib: memory that the weights may take; not checked where None.
+        free_mib: memory of the device that the weights may take; not checked where None.
+        rungs: where weights may be kept; they are read into the first that fits, each straight to its place.
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
-        ResourceError: the weights do not fit into `free_mib`.
+        ResourceError: the weights do not fit into `free_mib` on any rung.
+        ConfigError: weights that are to be stored in a dtype that is no narrower than theirs.
     """
     checked = _checked(find_folder(model))
     dtypes = _dtypes(device, dtype)
-    _check_memory(model, _weights_mib(checked, dtypes), free_mib)
+    placement = _first_fitting(model, _parts_mib(checked, dtypes), rungs, _blocks(checked), free_mib)
+    storage = _storage(placement, dtype)
+
+    def read(part: str) -> Any:
+        loaded = _load_weights(checked, part, dtypes[part]).eval()
+        if storage is not None and part in TRANSFORMERS:
+            loaded.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
+        return loaded
+
+    residence = Residence(device, placement, read)
+
+    def placed(part: str) -> Any:
+        loaded = read(part)
+        residence.admit(part, loaded)
+        return loaded
+
     tokenizer = _load_tokenizer(checked)
-    encoder = _load_weights(checked, "text_encoder", dtypes["text_encoder"]).to(device).eval()
+    encoder = placed("text_encoder")
     with _Naming(checked.folder / "scheduler"):
         scheduler = checked.classes["scheduler"].from_pretrained(checked.folder / "scheduler", local_files_only=True)
-    experts = [part for part in ("transformer", "transformer_2") if part in checked.weights]
-    dits = [_load_weights(checked, part, dtype).to(device).eval() for part in experts]
+    dits = [placed(part) for part in TRANSFORMERS if part in checked.weights]
     return LoadedModel(
         id=model,
         folder=checked.folder,
         card=checked.card,
         prompts=PromptEncoder(tokenizer, encoder, checked.card.text_length),
-        vae=_load_weights(checked, "vae", torch.float32).to(device).eval(),
+        vae=placed("vae"),
         dit=dits[0],
         scheduler=scheduler,
+        residence=residence,
         dit_2=dits[1] if len(dits) > 1 else None,
         boundary=checked.configs["pipeline"].get("boundary_ratio"),
-        images=_load_images(checked, device),
+        images=_load_images(checked, placed),
         commit=commit_of(model, checked.folder),
     )
 
@@ -194,7 +243,7 @@ def weights_mib(model: str, *, device: torch.device, dtype: torch.dtype) -> floa
     Raises:
         ModelError: as `load_model`.
     """
-    return _weights_mib(_checked(find_folder(model)), _dtypes(device, dtype))
+    return sum(_parts_mib(_checked(find_folder(model)), _dtypes(device, dtype)).values())
 
 
 def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -204,8 +253,27 @@ def _dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
     return fixed | {"transformer": dtype, "transformer_2": dtype}
 
 
-def _weights_mib(checked: "_Checked", dtypes: dict[str, torch.dtype]) -> float:
-    return sum(_weight_bytes(checked, part, dtypes[part]) for part in checked.weights) / MIB
+def _parts_mib(checked: "_Checked", dtypes: dict[str, torch.dtype]) -> dict[str, float]:
+    return {part: _weight_bytes(checked, part, dtypes[part]) / MIB for part in checked.weights}
+
+
+def _blocks(checked: "_Checked") -> int:
+    """How many blocks a transformer has."""
+    return int(checked.configs["transformer"].get("num_layers", 40))
+
+
+def _storage(placement: Placement, dtype: torch.dtype) -> torch.dtype | None:
+    """What the transformer's weights are kept in between its layers' calls; None where that is what they run in."""
+    if placement.storage is None:
+        return None
+    storage: torch.dtype = getattr(torch, placement.storage)
+    if storage.itemsize >= dtype.itemsize:
+        name = str(dtype).removeprefix("torch.")
+        raise ConfigError(
+            f"weights of {name} stored in {placement.storage} would save nothing; possible: "
+            + ", ".join(one for one in STORAGES if getattr(torch, one).itemsize < dtype.itemsize)
+        )
+    return storage
 
 
 @contextmanager
@@ -277,12 +345,21 @@ def _checked(folder: Path) -> _Checked:
     return _Checked(folder=folder, card=card, configs=configs, classes=classes, weights=weights)
 
 
-def _check_memory(model: str, needed_mib: float, free_mib: float | None) -> None:
-    if free_mib is not None and needed_mib > free_mib:
+def _first_fitting(
+    model: str, parts_mib: dict[str, float], rungs: tuple[Placement, ...], blocks: int, free_mib: float | None
+) -> Placement:
+    """The first rung whose weights fit; what else a run takes is not known yet."""
+    if free_mib is None:
+        return rungs[0]
+    needed_mib = [weights_on_device(parts_mib, rung, blocks) for rung in rungs]
+    fitting = [rung for rung, needed in zip(rungs, needed_mib, strict=True) if needed <= free_mib]
+    if not fitting:
+        offload = "" if rungs[-1].offload == "group" else ", or --offload group"
         raise ResourceError(
-            f"the weights of model '{model}' take {needed_mib:,.0f} MiB, {free_mib:,.0f} MiB are free; "
-            "choose a smaller model, or --dtype bfloat16 where it is float32"
+            f"the weights of model '{model}' take {min(needed_mib):,.0f} MiB, {free_mib:,.0f} MiB are free; "
+            f"choose a smaller model, or --dtype bfloat16 where it is float32{offload}"
         )
+    return fitting[0]
 
 
 def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
@@ -299,7 +376,7 @@ def _weight_bytes(checked: _Checked, part: str, dtype: torch.dtype) -> int:
 
 
 def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
-    built = TRANSFORMERS.get(cls)
+    built = BUILDERS.get(cls)
     model: nn.Module = cls.from_config(config) if built is None else cls(built(config))
     return model
 
@@ -307,7 +384,7 @@ def _skeleton(cls: Any, config: dict[str, Any]) -> nn.Module:
 def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
     where, cls = checked.folder / part, checked.classes[part]
     with _Naming(where), _without_bars():
-        built = TRANSFORMERS.get(cls)
+        built = BUILDERS.get(cls)
         if built is not None:
             return cls.from_pretrained(
                 where,
@@ -320,11 +397,10 @@ def _load_weights(checked: _Checked, part: str, dtype: torch.dtype) -> Any:
         return cls.from_pretrained(where, dtype=dtype, use_safetensors=True, local_files_only=True)
 
 
-def _load_images(checked: _Checked, device: torch.device) -> ImageEncoder | None:
+def _load_images(checked: _Checked, placed: Callable[[str], Any]) -> ImageEncoder | None:
     if "image_encoder" not in checked.weights:
         return None
-    encoder = _load_weights(checked, "image_encoder", torch.float32).to(device).eval()
-    return ImageEncoder(make_processor(checked.configs["image_processor"]), encoder)
+    return ImageEncoder(make_processor(checked.configs["image_processor"]), placed("image_encoder"))
 
 
 def _load_tokenizer(checked: _Checked) -> PreTrainedTokenizerBase:
