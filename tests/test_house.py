@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sampling": {"config", "models", "samplers"},
     "layouts": {"clip", "config", "models", "sampling"},
     "job": {"clip", "config", "images", "layouts", "models", "sampling", "sparsity"},
-    "plan": {"job"},
+    "plan": {"job", "placement"},
     "performance": {"plan"},
     "ladder": {"performance"},
     "machine": {"errors"},

@@ -20,7 +20,7 @@ from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
 from vgen.models.load import EMBEDDED, LoadedModel, load_model
 from vgen.performance import fit, rungs_of, tiling_note
-from vgen.plan import free_mib
+from vgen.plan import free_mib, give_back_what_is_freed
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.search import AnyRun, BestOf, JudgeVerifier, prompt_of, rule_sets
@@ -74,6 +74,8 @@ class VideoPipeline:
         asks = performance if isinstance(performance, PerformanceConfig) else PerformanceConfig(mode=performance)
         config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
         rungs = rungs_of(config.performance)
+        if where.type == "cpu":
+            give_back_what_is_freed()
         loaded = load_model(
             str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where), rungs=rungs
         )

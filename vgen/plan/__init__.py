@@ -1,0 +1,11 @@
+"""What a run will need, before it starts: memory, work, seconds and disk, from configs and shapes alone.
+
+    ledger.py, drafts.py   the real code run dry, on the meta device: memory and FLOPs of each part
+    memory.py              what a run takes of the device, under a placement of its weights
+    room.py                what there is
+"""
+
+from vgen.plan.memory import Plan, check_memory, in_one_clip, plan_of
+from vgen.plan.room import free_mib, give_back_what_is_freed, host_limit_mib
+
+__all__ = ["Plan", "check_memory", "free_mib", "give_back_what_is_freed", "host_limit_mib", "in_one_clip", "plan_of"]
