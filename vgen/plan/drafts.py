@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vgen.attention import VideoAttention, WindowFusion
 from vgen.models.cache import KVCache
+from vgen.models.files import cast_weights
 from vgen.models.rope import Rope
 from vgen.models.vae import StreamingDecoder, encode_frames
 from vgen.plan.ledger import Cost, dry
@@ -51,15 +52,6 @@ class Draft:
         with META:
             made = make.from_config(config) if hasattr(make, "from_config") else make(make.config_class(**config))
         return cast_weights(made, self.dtype).eval()
-
-
-def cast_weights(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """As the libraries cast them when they load a folder: some stay in fp32."""
-    kept = getattr(module, "_keep_in_fp32_modules", None) or ()
-    for name, value in module.named_parameters():
-        if not {*kept} & {*name.split(".")}:
-            value.data = value.data.to(dtype)
-    return module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
