@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layouts": {"clip", "config", "models", "sampling"},
     "job": {"clip", "config", "images", "layouts", "models", "sampling", "sparsity"},
     "rolling": {"job"},
-    "plan": {"placement", "rolling"},
+    "plan": {"files", "machine", "placement", "rolling"},
     "performance": {"plan"},
     "ladder": {"performance"},
     "machine": {"errors"},

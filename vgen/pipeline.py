@@ -18,7 +18,7 @@ from vgen.job import resolve
 from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
-from vgen.models.load import EMBEDDED, LoadedModel, load_model
+from vgen.models.load import EMBEDDED, LoadedModel, load_model, load_skeleton
 from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib, give_back_what_is_freed
 from vgen.run import Event, Run
@@ -80,6 +80,18 @@ class VideoPipeline:
             str(model), device=where, dtype=pick_dtype(dtype, where), free_mib=free_mib(where), rungs=rungs
         )
         return cls(loaded, config.performance)
+
+    @classmethod
+    def without_weights(
+        cls, model: str | Path, *, device: str, dtype: str, performance: PerformanceConfig
+    ) -> Self:
+        """As `from_pretrained`, from configs alone: its runs say what they would take, and cannot be run.
+
+        Raises:
+            ModelError, ConfigError, ResourceError: as `from_pretrained`.
+        """
+        where = pick_device(device)
+        return cls(load_skeleton(str(model), device=where, dtype=pick_dtype(dtype, where)), performance)
 
     @property
     def device(self) -> torch.device:

@@ -12,10 +12,11 @@ from typer.core import TyperCommand
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
-from vgen.errors import ConfigError, InputError
+from vgen.errors import ConfigError, InputError, ResourceError
 
 if TYPE_CHECKING:
     from vgen.pipeline import VideoPipeline
+    from vgen.plan.estimate import Estimate
     from vgen.search import AnyRun
 
 __all__ = ["GenerateCommand", "generate"]
@@ -46,7 +47,11 @@ class GenerateCommand(TyperCommand):
         return super().parse_args(ctx, joined)
 
 
+Machine = typer.Option(metavar="NAME", help="Whose speed the plan goes by: h200, ..., or measure this one, once.")
+
+
 def generate(
+    ctx: typer.Context,
     words: Annotated[list[str] | None, Words] = None,
     image: Annotated[str | None, Flag(help="First frame: path of a picture.")] = None,
     last_image: Annotated[str | None, Flag(help="Last frame, for models that take one: path of a picture.")] = None,
@@ -86,6 +91,7 @@ def generate(
     vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ slightly.")] = None,
     free_text_encoder: Annotated[bool | None, FreeText] = None,
     force_sampler: Annotated[bool, Force] = False,
+    machine: Annotated[str | None, Machine] = None,
     output_format: Annotated[Format, Flag("--format", help="The path, or the record, on stdout.")] = Format.HUMAN,
 ) -> None:
     """Make a clip. Only the prompt is needed; everything else has a default that fits the model."""
@@ -133,26 +139,58 @@ def generate(
     asked = _once(flags, parse_assignments(assignments))
     if resume is not None and prompts is not None:
         raise ConfigError("--resume goes on with one run, --prompts begins several; give one of them")
+    plan_alone = ctx.command.name == "plan"  # one set of options for both commands
+    if resume is not None and plan_alone:
+        raise ConfigError("--resume goes on with a run that is planned already; say of a new one what it shall be")
     if resume is not None:
         from vgen.cli.resume import go_on
 
         go_on(resume, [*layers, ("command line", asked)], output_format, download)
         return
     merged, said = merge(*layers, ("command line", asked))
-    _generate_all(merged, said, _every_prompt(merged, prompts), output_format, download)
+    every_prompt = _every_prompt(merged, prompts)
+    planner, planned, found = _planned(merged, said, every_prompt, download, machine)
+    if plan_alone:
+        from vgen.cli.plan import show
+
+        show(planned, found, output_format)
+        return
+    _generate_all(merged, said, every_prompt, output_format, found)
+
+
+def _planned(
+    config: GenerateConfig, said: list[str], prompts: list[str], download: bool | None, machine: str | None
+) -> "tuple[VideoPipeline, list[AnyRun], list[Estimate]]":
+    """What would be run, and what it would take, by a model without weights."""
+    from vgen.cli.quiet import quiet
+
+    quiet()
+    from vgen.cli.plan import estimates_of, remedies
+    from vgen.pipeline import VideoPipeline
+
+    ready(config.model.id, download)
+    planner = VideoPipeline.without_weights(
+        config.model.id, device=config.run.device, dtype=config.run.dtype, performance=config.performance
+    )
+    try:
+        runs = _runs(planner, config, said, prompts)
+    except ResourceError as error:
+        flags = remedies(planner, config, said)
+        raise ResourceError(f"{error}; would fit: {', or '.join(flags)}" if flags else str(error)) from error
+    return planner, runs, estimates_of(planner, runs[:1], machine) * len(runs)
 
 
 def _generate_all(
-    config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format, download: bool | None
+    config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format, found: "list[Estimate]"
 ) -> None:
     from vgen.cli.quiet import quiet
 
     quiet()
     from vgen.cli.output import check_files, claimed, tell, write_run
+    from vgen.cli.plan import three_lines
     from vgen.cli.progress import say
     from vgen.pipeline import VideoPipeline
 
-    ready(config.model.id, download)
     pipeline = VideoPipeline.from_pretrained(
         config.model.id, device=config.run.device, dtype=config.run.dtype, performance=config.performance
     )
@@ -162,6 +200,8 @@ def _generate_all(
         if path is not None:
             check_files(path, run.job, config.output)
     _announce(pipeline, runs)
+    for line in three_lines(found[0]):
+        say(line)
     for run, asked in zip(runs, paths, strict=True):
         for note in run.notes:
             say(f"note: {note}")
@@ -196,8 +236,7 @@ def _paths(asked: str | None, count: int) -> list[Path | None]:
 def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
     from vgen.cli.progress import say
 
-    run = runs[0]
-    job = run.job
+    job = runs[0].job
     scales = dict.fromkeys(f"{scale:g}" for scale in (job.guidance_scale, job.guidance_scale_2) if scale is not None)
     guidance = f", guidance {' and '.join(scales)}" if job.guided else ""
     attention = "" if job.attention.pattern == "dense" else f", attention {job.attention.pattern}"
@@ -205,7 +244,7 @@ def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
     say(
         f"{pipeline.model.card.name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
         f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampling.name}, {job.num_steps} steps"
-        f"{guidance}{attention}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
+        f"{guidance}{attention}, seed {job.seed}"
     )
 
 
