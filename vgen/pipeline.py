@@ -82,9 +82,7 @@ class VideoPipeline:
         return cls(loaded, config.performance)
 
     @classmethod
-    def without_weights(
-        cls, model: str | Path, *, device: str, dtype: str, performance: PerformanceConfig
-    ) -> Self:
+    def without_weights(cls, model: str | Path, *, device: str, dtype: str, performance: PerformanceConfig) -> Self:
         """As `from_pretrained`, from configs alone: its runs say what they would take, and cannot be run.
 
         Raises:

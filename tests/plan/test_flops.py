@@ -35,7 +35,13 @@ CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "sparse": (
         "playground",
         False,
-        {"attention.name": "window", "attention.frames": 2, "attention.block": 6, "attention.executor": "gather", "request.num_frames": 29},
+        {
+            "attention.name": "window",
+            "attention.frames": 2,
+            "attention.block": 6,
+            "attention.executor": "gather",
+            "request.num_frames": 29,
+        },
     ),
 }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["estimates_of", "remedies", "show", "three_lines"]
 
 GIB = 1024
-SHARES = (0.75, 0.5, 0.25)  # of the length or the area, that are tried in turn where a request does not fit
+SHARES = (0.75, 0.5, 0.25, 0.1)  # of the length or the area, that are tried in turn where a request does not fit
 
 
 def estimates_of(pipeline: "VideoPipeline", runs: "list[AnyRun]", asked: str | None) -> "list[Estimate]":

@@ -26,14 +26,31 @@ from vgen.errors import ConfigError, ModelError, ResourceError, nearest
 from vgen.models.card import CARD_FILE, ModelCard, card_for
 from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, check_index, encoder_config
 from vgen.models.dit import VideoDiT
-from vgen.models.files import cast_weights, check_tensors, read_json, sha256_of, tensor_shapes, weight_bytes, weight_files
+from vgen.models.files import (
+    cast_weights,
+    check_tensors,
+    read_json,
+    sha256_of,
+    tensor_shapes,
+    weight_bytes,
+    weight_files,
+)
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
 from vgen.models.residence import Residence
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor, read_tensors, vision_config
 from vgen.placement import STORAGES, TRANSFORMERS, Placement, weights_on_device
 
-__all__ = ["EMBEDDED", "LoadedModel", "describe", "embedded_folder", "find_folder", "load_model", "load_skeleton", "weights_mib"]
+__all__ = [
+    "EMBEDDED",
+    "LoadedModel",
+    "describe",
+    "embedded_folder",
+    "find_folder",
+    "load_model",
+    "load_skeleton",
+    "weights_mib",
+]
 
 EMBEDDED = "playground"
 CONFIG_FILES = {
@@ -241,9 +258,7 @@ def load_skeleton(model: str, *, device: torch.device, dtype: torch.dtype) -> Lo
     return _put_together(model, checked, residence, build)
 
 
-def _put_together(
-    model: str, checked: _Checked, residence: Residence, placed: Callable[[str], Any]
-) -> LoadedModel:
+def _put_together(model: str, checked: _Checked, residence: Residence, placed: Callable[[str], Any]) -> LoadedModel:
     tokenizer = _load_tokenizer(checked)
     encoder = placed("text_encoder")
     with _Naming(checked.folder / "scheduler"):

@@ -4,7 +4,6 @@ Each function here runs a part of a model dry, at sizes that it is given.
 """
 
 import json
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self

@@ -204,16 +204,12 @@ class _Pairs:
             starts = sorted({next(i for i, f in enumerate(one.frames) if f // block == b) for b in
                              {f // block for f in one.frames}})  # fmt: skip
             stops = [*starts[1:], len(one.frames)]
-            parts = [
-                (one.frames[a:b], one.past + one.frames[:a]) for a, b in zip(starts, stops, strict=True)
-            ]
+            parts = [(one.frames[a:b], one.past + one.frames[:a]) for a, b in zip(starts, stops, strict=True)]
         if self.sampling.fusion is None:
             return parts
         return [piece for frames, past in parts for piece in self._fused(frames, past)]
 
-    def _fused(
-        self, frames: tuple[int, ...], past: tuple[int, ...]
-    ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    def _fused(self, frames: tuple[int, ...], past: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         assert self.sampling.fusion is not None
         window, stride = self.sampling.fusion
         if window >= len(frames):

@@ -120,7 +120,9 @@ def kept_profile(device: torch.device, dtype: torch.dtype) -> Profile | None:
     try:
         return Profile(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: no machine profile ({error}); remove it, or measure again: --machine measure") from error
+        raise ConfigError(
+            f"{path}: no machine profile ({error}); remove it, or measure again: --machine measure"
+        ) from error
 
 
 def _shipped(name: str, dtype: torch.dtype) -> Profile:

@@ -120,9 +120,7 @@ def passes_of(job: Job, model: LoadedModel) -> tuple[Counter[Pass], dict[str, in
     denoise = expert("transformer", job.guidance_scale)
     if model.dit_2 is not None:
         assert model.boundary is not None and job.guidance_scale_2 is not None
-        denoise = Experts(
-            high=denoise, low=expert("transformer_2", job.guidance_scale_2), boundary=model.boundary
-        )
+        denoise = Experts(high=denoise, low=expert("transformer_2", job.guidance_scale_2), boundary=model.boundary)
     context: Any = None
     if job.sampling.cache_frames:
         context = Branches(_Seen(), _Seen()) if job.guidance_scale > 1 else _Seen()
