@@ -68,7 +68,7 @@ def test_what_cannot_fit_is_refused_before_weights_are_loaded_with_what_would(
     model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vgen.pipeline.load_model", None)
-    monkeypatch.setattr("vgen.pipeline.free_mib", lambda _: 120.0)
+    monkeypatch.setattr("vgen.pipeline.free_mib", lambda _: 400.0)
     assert run("generate", PROMPT, "--model", model, "--device", "cpu", "--size", "512x512") == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "would take about" in told and "would fit: " in told and "--size " in told

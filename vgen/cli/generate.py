@@ -149,7 +149,7 @@ def generate(
         return
     merged, said = merge(*layers, ("command line", asked))
     every_prompt = _every_prompt(merged, prompts)
-    planner, planned, found = _planned(merged, said, every_prompt, download, machine)
+    planned, found = _planned(merged, said, every_prompt, download, machine)
     if plan_alone:
         from vgen.cli.plan import show
 
@@ -160,7 +160,7 @@ def generate(
 
 def _planned(
     config: GenerateConfig, said: list[str], prompts: list[str], download: bool | None, machine: str | None
-) -> "tuple[VideoPipeline, list[AnyRun], list[Estimate]]":
+) -> "tuple[list[AnyRun], list[Estimate]]":
     """What would be run, and what it would take, by a model without weights."""
     from vgen.cli.quiet import quiet
 
@@ -177,7 +177,7 @@ def _planned(
     except ResourceError as error:
         flags = remedies(planner, config, said)
         raise ResourceError(f"{error}; would fit: {', or '.join(flags)}" if flags else str(error)) from error
-    return planner, runs, estimates_of(planner, runs[:1], machine) * len(runs)
+    return runs, estimates_of(planner, runs[:1], machine) * len(runs)
 
 
 def _generate_all(

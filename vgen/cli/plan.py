@@ -127,18 +127,19 @@ def _lines(run: "AnyRun", one: "Estimate") -> list[str]:
     return [
         f"{job.num_frames} frames of {job.width}x{job.height} at {job.fps} fps, sampler {job.sampling.name}, "
         f"{job.num_steps} steps",
-        f"  tokens    {one.tokens_per_frame:,} per latent frame, {one.tokens_per_pass:,} per pass, {one.tokens:,} in all",
+        f"  tokens    {one.tokens_per_frame:,} per latent frame, {one.tokens_per_pass:,} per pass, "
+        f"{one.tokens:,} in all",
         f"  passes    {work.forwards:,}, {work.commits:,} of them into a cache{search}",
-        f"  work      {_flops(work.total)} a clip: text {_flops(work.text_encoder)}, image {_flops(work.image_encoder)}, "
-        f"linear {_flops(work.linear)}, cross-attention {_flops(work.cross_attention)}, self-attention "
+        f"  work      {_flops(work.total)} a clip: text {_flops(work.text_encoder)}, image "
+        f"{_flops(work.image_encoder)}, linear {_flops(work.linear)}, cross-attention {_flops(work.cross_attention)}, self-attention "
         f"{attention}{density}, encode {_flops(work.vae_encode)}, decode {_flops(work.vae_decode)}",
         f"  sparse    self-attention is {work.attention_share:.0%} of a dense transformer: at best {at_best}",
-        f"  memory    {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free: weights {_mib(memory.weights)}; "
-        f"beside them text {_mib(memory.text)}, encode {_mib(memory.encode)}, denoise {_mib(memory.denoise)} (key-value "
-        f"cache {_mib(one.kv_cache_mib)}), decode {_mib(memory.decode)}",
+        f"  memory    {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free: weights "
+        f"{_mib(memory.weights)}; beside them text {_mib(memory.text)}, encode {_mib(memory.encode)}, denoise "
+        f"{_mib(memory.denoise)} (key-value cache {_mib(one.kv_cache_mib)}), decode {_mib(memory.decode)}",
         f"  host      {_mib(one.host_mib)} of {_mib(one.host_limit_mib)} that its processes may take",
-        f"  disk      clip about {_mib(disk['clip'])} (lossless up to {_mib(disk['clip_lossless_at_most'])}), checkpoint "
-        f"{_mib(disk['checkpoint'])}, record {_mib(disk['record'])}",
+        f"  disk      clip about {_mib(disk['clip'])} (lossless up to {_mib(disk['clip_lossless_at_most'])}), "
+        f"checkpoint {_mib(disk['checkpoint'])}, record {_mib(disk['record'])}",
         f"  time      {_time(one)}",
         *(f"  note      {note}" for note in run.notes),
     ]

@@ -17,6 +17,7 @@ from vgen.models.files import cast_weights
 from vgen.models.rope import Rope
 from vgen.models.vae import StreamingDecoder, encode_frames
 from vgen.plan.ledger import Cost, dry
+from vgen.samplers import CachePositions
 from vgen.shapes import TokenGrid
 
 __all__ = ["Draft", "Shown", "decoding", "denoising", "encoding", "reading_image", "reading_text"]
@@ -129,7 +130,7 @@ def denoising(draft: Draft, shown: Shown, channels: int, text: tuple[int, int], 
             causal_block=shown.causal_block,
             context=context,
             attention=attention,
-            rope=Rope() if shown.turned else Rope(positions=tuple),
+            rope=Rope() if shown.turned else Rope(positions=CachePositions()),
             sigma=0.5,
         )
         return velocity

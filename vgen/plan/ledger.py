@@ -48,7 +48,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self, device_type: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = self.flops = 0
         self._workspace = WORKSPACES[device_type]
         self._known: dict[int, int] = {}  # storage -> its bytes; 0 where it was there before

@@ -3,6 +3,7 @@
 import ctypes
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -43,8 +44,8 @@ def give_back_what_is_freed() -> None:
     Raises:
         ResourceError: the C library refuses, which glibc does not.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(library, "mallopt") and not library.mallopt(M_MMAP_THRESHOLD, OWN_PAGES_BYTES):
+    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None and not mallopt(M_MMAP_THRESHOLD, OWN_PAGES_BYTES):
         raise ResourceError("the C library refuses to give freed memory back (mallopt); set MALLOC_MMAP_THRESHOLD_")
 
 
