@@ -271,6 +271,21 @@ def test_another_config_than_the_bases_is_told_by_its_sizes(
         plan(originals(tiny_transformer(**config)), base, tmp_path)
 
 
+@pytest.mark.parametrize(("layout", "why"), [("i2v", "channels of the whole clip"), ("t2v-a14b", "two transformers")])
+def test_a_base_that_no_causal_sampler_runs_is_refused(tmp_path: Path, source: Path, layout: str, why: str) -> None:
+    with pytest.raises(ModelError, match=f"{why}.*possible: a text-to-video model"):
+        plan_conversion(source, str(tiny_folder(tmp_path / "base", layout=layout)), method="self-forcing")
+
+
+def test_with_a_base_that_takes_a_first_frame_so_does_the_result(tmp_path: Path) -> None:
+    base = tiny_folder(tmp_path / "base", layout="wan2.2")
+    stock = WanTransformer3DModel.from_pretrained(base / "transformer")
+    write_conversion(plan(originals(stock), base, tmp_path), tmp_path / "out")
+    image_YX3 = torch.randint(0, 255, (32, 48, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8).numpy()
+    clip = VideoPipeline.from_pretrained(tmp_path / "out")("a red ball", image_YX3, num_frames=9, seed=0)
+    assert clip.record is not None and clip.record["resolved"]["sampler.name"] == "causal" and len(clip.frames) == 9
+
+
 def test_a_wrong_shape_elsewhere_is_told_by_its_name(
     trained: WanTransformer3DModel, base: Path, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def plan_conversion(
     if method not in METHODS:
         raise ConfigError(f"unknown method '{method}'; {nearest(method, METHODS)}")
     folder, base_card, _ = describe(base)
+    _check_base(folder, base_card)
     card = _card(base_card, method, block)
     config = {k: v for k, v in read_json(folder / "transformer" / "config.json").items() if not k.startswith("_")}
     chosen = choose_state(read_states(source), part, source)
@@ -136,6 +137,20 @@ def check_free(out: Path) -> None:
     check_parent(out)
     if out.exists():
         raise InputError(f"'{out}' exists; give another name, or remove it")
+
+
+def _check_base(folder: Path, card: ModelCard) -> None:
+    """Refuses what no causal sampler could run: the folder would be written, and no clip could be made with it."""
+    why = None
+    if card.image == "channels":
+        why = "takes its image in channels of the whole clip, and a causal model makes a clip part by part"
+    elif (folder / "transformer_2").is_dir():
+        why = "has two transformers, and a checkpoint is one"
+    if why is not None:
+        raise ModelError(
+            f"base {folder} {why}; possible: a text-to-video model of one transformer, such as Wan2.1-T2V-1.3B, or one "
+            "that takes a clean first frame, such as Wan2.2-TI2V-5B"
+        )
 
 
 def _renamed(state: State, source: Path) -> State:
