@@ -132,7 +132,8 @@ def _lines(run: "AnyRun", one: "Estimate") -> list[str]:
         f"  passes    {work.forwards:,}, {work.commits:,} of them into a cache{search}",
         f"  work      {_flops(work.total)} a clip: text {_flops(work.text_encoder)}, image "
         f"{_flops(work.image_encoder)}, linear {_flops(work.linear)}, cross-attention "
-        f"{_flops(work.cross_attention)}, self-attention {attention}{density}, encode {_flops(work.vae_encode)}, decode {_flops(work.vae_decode)}",
+        f"{_flops(work.cross_attention)}, self-attention {attention}{density}, encode "
+        f"{_flops(work.vae_encode)}, decode {_flops(work.vae_decode)}",
         f"  sparse    self-attention is {work.attention_share:.0%} of a dense transformer: at best {at_best}",
         f"  memory    {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free: weights "
         f"{_mib(memory.weights)}; beside them text {_mib(memory.text)}, encode {_mib(memory.encode)}, denoise "
