@@ -19,13 +19,13 @@ from vgen.job import resolve
 from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
-from vgen.models.load import EMBEDDED, AnyModel, LoadedModel, load_model, own_model
+from vgen.models.load import EMBEDDED, AnyModel, LoadedModel, load_model, load_skeleton, own_model
 from vgen.models.lora_file import open_loras
 from vgen.models.lora_request import LoraRequest, LoraSource, lora_request
 from vgen.models.quantization import Quantization
 from vgen.models.stock.model import StockModel
 from vgen.performance import fit, rungs_of, tiling_note
-from vgen.plan import free_mib
+from vgen.plan import free_mib, give_back_what_is_freed
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
@@ -87,6 +87,8 @@ class VideoPipeline:
         asks = performance if isinstance(performance, PerformanceConfig) else PerformanceConfig(mode=performance)
         config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
         rungs = rungs_of(config.performance, kept)
+        if where.type == "cpu":
+            give_back_what_is_freed()
         loaded = load_model(
             str(model),
             device=where,
@@ -97,6 +99,33 @@ class VideoPipeline:
             quantization=kept,
         )
         return cls(loaded, config.performance)
+
+    @classmethod
+    def without_weights(
+        cls,
+        model: str | Path,
+        *,
+        device: str,
+        dtype: str,
+        performance: PerformanceConfig,
+        lora: Sequence[LoraSource] = (),
+        quantization: str | None = None,
+        gguf: Sequence[str | Path] | None = None,
+    ) -> Self:
+        """As `from_pretrained`, from configs alone: its runs say what they would take, and cannot be run.
+
+        Raises:
+            ModelError, ConfigError, ResourceError: as `from_pretrained`.
+        """
+        where = pick_device(device)
+        skeleton = load_skeleton(
+            str(model),
+            device=where,
+            dtype=pick_dtype(dtype, where),
+            lora=[lora_request(source) for source in lora],
+            quantization=Quantization.of(quantization, gguf),
+        )
+        return cls(skeleton, performance)
 
     def load_lora(self, *lora: LoraSource) -> None:
         """Puts LoRA on the model, beside those that are, each `PATH[@SCALE]` or {path, scale, transformer}.

@@ -33,10 +33,10 @@ from vgen.models.step_cache import StepCache
 from vgen.models.vae import StreamingDecoder, as_pixels, encode_frames
 from vgen.performance import Fit, placed_keys
 from vgen.plan import check_memory, free_mib, in_one_clip
+from vgen.rolling import in_windows, rollout_over
 from vgen.samplers import (
     Attempt,
     Branches,
-    CoupledWindows,
     GivenNoise,
     Guided,
     NoisePolicy,
@@ -47,7 +47,6 @@ from vgen.samplers import (
     Rollout,
     RolloutState,
     Verifier,
-    Windowed,
     redone,
     redraw,
     replayed,
@@ -377,7 +376,7 @@ class Run:
     @torch.no_grad()
     def _rollout(self) -> tuple[Rollout[Any], Any]:
         """The sampler's axes, wired to the model, and the empty memory that it fills."""
-        job, sampling = self.job, self.job.sampling
+        job = self.job
         denoise: Any = self._expert("transformer", self.model.dit, job.guidance_scale)
         context: Any = self._context()
         if context is not None and job.guidance_scale > 1:
@@ -387,32 +386,11 @@ class Run:
             low = self._expert("transformer_2", self.model.dit_2, job.guidance_scale_2)
             denoise = Experts(high=denoise, low=low, boundary=self.model.boundary)
         noise = self._noise(0)
-        values = sampling.values
-        if sampling.windows is not None:
-            denoise = Windowed(
-                denoise=denoise,
-                window=values["window"],
-                stride=values["stride"],
-                merge="newest" if sampling.windows == "newest" else "mean",
-            )
-        if sampling.windows == "coupled":
-            denoise = CoupledWindows(
-                windows=denoise,
-                noise=noise,
-                shape=job.latent_shape,
-                iterations=values["iterations"],
-                rate=values["rate"],
-            )
-        rollout: Rollout[Any] = Rollout(
-            denoise=Fitted(denoise=denoise, ladder=self._ladder),
-            schedule=sampling.schedule,
-            table=sampling.table,
-            solver=sampling.solver,
-            noise=noise,
-            frames=job.frames,
+        rollout = rollout_over(
+            job,
+            Fitted(denoise=in_windows(job, denoise, noise, job.latent_shape), ladder=self._ladder),
+            noise,
             shape=job.latent_shape,
-            policy=sampling.policy,
-            prompts=sampling.prompts(job.starts),
             known_CTHW=self._known_latents(),
             device=self.model.device,
         )

@@ -18,6 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("generate", cls=generate.GenerateCommand)(generate.generate)
+app.command("plan", cls=generate.GenerateCommand, help="Say what a clip will take; arguments as of generate.")(
+    generate.generate
+)
 app.command("replay")(replay.replay)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)

@@ -12,11 +12,12 @@ from typer.core import TyperCommand
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
-from vgen.errors import ConfigError, InputError
+from vgen.errors import ConfigError, InputError, ResourceError
 from vgen.models.lora_request import lora_rows
 
 if TYPE_CHECKING:
     from vgen.pipeline import VideoPipeline
+    from vgen.plan.estimate import Estimate
     from vgen.search import AnyRun
 
 __all__ = ["GenerateCommand", "generate", "size_of"]
@@ -55,7 +56,11 @@ class GenerateCommand(TyperCommand):
         return super().parse_args(ctx, joined)
 
 
+Machine = typer.Option(metavar="NAME", help="Whose speed the plan goes by: h200, ..., or measure this one, once.")
+
+
 def generate(
+    ctx: typer.Context,
     words: Annotated[list[str] | None, Words] = None,
     image: Annotated[str | None, Flag(help="First frame: path of a picture.")] = None,
     last_image: Annotated[str | None, Flag(help="Last frame, for models that take one: path of a picture.")] = None,
@@ -100,6 +105,7 @@ def generate(
     vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ.")] = None,
     free_text_encoder: Annotated[bool | None, FreeText] = None,
     force_sampler: Annotated[bool, Force] = False,
+    machine: Annotated[str | None, Machine] = None,
     output_format: Annotated[Format, Flag("--format", help="The path, or the record, on stdout.")] = Format.HUMAN,
 ) -> None:
     """Make a clip. Only the prompt is needed; everything else has a default that fits the model."""
@@ -151,26 +157,80 @@ def generate(
     asked = _once(flags, parse_assignments(assignments))
     if resume is not None and prompts is not None:
         raise ConfigError("--resume goes on with one run, --prompts begins several; give one of them")
+    plan_alone = ctx.command.name == "plan"  # one set of options for both commands
+    if resume is not None and plan_alone:
+        raise ConfigError("--resume goes on with a run that is planned already; say of a new one what it shall be")
     if resume is not None:
         from vgen.cli.resume import go_on
 
         go_on(resume, [*layers, ("command line", asked)], output_format, download)
         return
     merged, said = merge(*layers, ("command line", asked))
-    _generate_all(merged, said, _every_prompt(merged, prompts), output_format, download)
+    every_prompt = _every_prompt(merged, prompts)
+    planned, found = _planned(merged, said, every_prompt, download, machine, plan_alone)
+    if plan_alone:
+        from vgen.cli.plan import show
+
+        show(planned, found, output_format)
+        return
+    _generate_all(merged, said, every_prompt, output_format, found)
+
+
+def _planned(
+    config: GenerateConfig,
+    said: list[str],
+    prompts: list[str],
+    download: bool | None,
+    machine: str | None,
+    needed: bool,
+) -> "tuple[list[AnyRun], list[Estimate]]":
+    """What would be run, and what it would take, by a model without weights.
+
+    Nothing of one that runs through a pipeline of diffusers, which checks its memory once it is loaded; where a plan is
+    `needed`, such a model is refused.
+    """
+    from vgen.cli.quiet import quiet
+
+    quiet()
+    from vgen.cli.plan import estimates_of, remedies
+    from vgen.models.load import runs_elsewhere
+    from vgen.pipeline import VideoPipeline
+
+    ready(config.model.id, download)
+    if runs_elsewhere(config.model.id) and not needed:
+        if machine is not None:
+            raise ConfigError(
+                f"--machine says by what a plan counts, and model '{config.model.id}' has none; leave it out"
+            )
+        return [], []
+    planner = VideoPipeline.without_weights(
+        config.model.id,
+        device=config.run.device,
+        dtype=config.run.dtype,
+        performance=config.performance,
+        lora=config.model.lora or (),
+        quantization=config.model.quantization,
+        gguf=config.model.gguf,
+    )
+    try:
+        runs = _runs(planner, config, said, prompts)
+    except ResourceError as error:
+        flags = remedies(planner, config, said)
+        raise ResourceError(f"{error}; would fit: {', or '.join(flags)}" if flags else str(error)) from error
+    return runs, estimates_of(planner, runs[:1], machine) * len(runs)
 
 
 def _generate_all(
-    config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format, download: bool | None
+    config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format, found: "list[Estimate]"
 ) -> None:
     from vgen.cli.quiet import quiet
 
     quiet()
     from vgen.cli.output import check_files, claimed, tell, write_run
+    from vgen.cli.plan import three_lines
     from vgen.cli.progress import say
     from vgen.pipeline import VideoPipeline
 
-    ready(config.model.id, download)
     pipeline = VideoPipeline.from_pretrained(
         config.model.id,
         device=config.run.device,
@@ -186,6 +246,8 @@ def _generate_all(
         if path is not None:
             check_files(path, run.job, config.output)
     _announce(pipeline, runs)
+    for line in three_lines(found[0]) if found else []:
+        say(line)
     for run, asked in zip(runs, paths, strict=True):
         for note in run.notes:
             say(f"note: {note}")
@@ -219,20 +281,21 @@ def _paths(asked: str | None, count: int) -> list[Path | None]:
 
 def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
     from vgen.cli.progress import say
+    from vgen.job import Job
 
-    run = runs[0]
-    job = run.job
+    job = runs[0].job
     scales = dict.fromkeys(f"{scale:g}" for scale in (job.guidance_scale, job.guidance_scale_2) if scale is not None)
     guidance = f", guidance {' and '.join(scales)}" if job.guided else ""
     attention = "" if job.attention.pattern == "dense" else f", attention {job.attention.pattern}"
-    attention += "" if job.step_cache.name == "none" else f", step cache {job.step_cache.name}"
+    if isinstance(job, Job) and job.step_cache.name != "none":
+        attention += f", step cache {job.step_cache.name}"
     model = pipeline.model
     name = model.card.name + ("" if model.quantization is None else f" ({model.quantization.scheme})")
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
     say(
         f"{name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
         f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampler}, {job.num_steps} steps"
-        f"{guidance}{attention}, seed {job.seed}, about {run.plan.peak:,.0f} MiB"
+        f"{guidance}{attention}, seed {job.seed}"
     )
 
 

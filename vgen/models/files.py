@@ -20,6 +20,7 @@ from vgen.errors import ModelError
 __all__ = [
     "ADAPTER_FILE",
     "REFUSED_ENDING",
+    "cast_weights",
     "check_added_tokens",
     "check_links",
     "check_own",
@@ -233,6 +234,17 @@ def check_tensors(skeleton: nn.Module, found: dict[str, Shape], where: Path) -> 
 def weight_bytes(shapes: dict[str, Shape], dtype: torch.dtype) -> int:
     """Memory that tensors take in `dtype`."""
     return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
+
+
+def cast_weights(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """As the libraries cast a module's parameters when they load a folder: some stay in fp32."""
+    kept = {*(getattr(module, "_keep_in_fp32_modules", None) or ())}
+    if dtype != torch.float16 and not hasattr(module, "from_config"):
+        kept = set()  # transformers keeps them for fp16 alone
+    for name, value in module.named_parameters():
+        if not kept & {*name.split(".")}:
+            value.data = value.data.to(dtype)
+    return module
 
 
 def sha256_of(path: Path) -> str:

@@ -28,6 +28,7 @@ from vgen.models.check import ALLOWED, check_card, check_configs, check_depth, c
 from vgen.models.dit import VideoDiT
 from vgen.models.files import (
     ADAPTER_FILE,
+    cast_weights,
     check_added_tokens,
     check_links,
     check_tensors,
@@ -39,7 +40,7 @@ from vgen.models.files import (
 )
 from vgen.models.hub import INDEX_FILE, cached, commit_of, parse
 from vgen.models.lora import Adapters
-from vgen.models.lora_file import open_loras
+from vgen.models.lora_file import LoraFile, open_loras
 from vgen.models.lora_request import LoraRequest
 from vgen.models.quantization import GGUF, Quantization, quantized_bytes
 from vgen.models.residence import Residence
@@ -62,7 +63,9 @@ __all__ = [
     "embedded_folder",
     "find_folder",
     "load_model",
+    "load_skeleton",
     "own_model",
+    "runs_elsewhere",
     "weights_mib",
 ]
 
@@ -207,6 +210,11 @@ class _Checked:
     family: Family | None = None
     quantization: Quantization | None = None
 
+    @property
+    def pipeline(self) -> str:
+        """The name of its pipeline."""
+        return str(self.configs["pipeline"]["_class_name"])
+
     def builder(self, part: str) -> Callable[[dict[str, Any]], Any] | None:
         """How the config of a component is built that transformers loads; None where diffusers does."""
         return (BUILDERS if self.family is None else self.family.builders).get(self.classes[part])
@@ -260,9 +268,7 @@ def load_model(
         ConfigError: weights that are to be stored in a dtype that is no narrower than theirs, or that are quantised and
             changed besides.
     """
-    checked = _checked(find_folder(model), quantization)
-    if quantization is not None:
-        quantization.check(device, dtype, sum(part in checked.classes for part in TRANSFORMERS))
+    checked = _opened(model, device, dtype, quantization)
     dtypes = _dtypes(device, dtype)
     if checked.family is not None:
         _check_plain(model, checked, rungs, lora)
@@ -270,10 +276,7 @@ def load_model(
         return _load_stock(model, checked, checked.family, device, dtypes)
     placement = _first_fitting(model, _parts_mib(checked, dtypes), rungs, _blocks(checked), free_mib)
     storage = _storage(placement, dtype)
-    if quantization is not None and lora:
-        quantization.refuse_with("a LoRA", "leave --lora out, or load the weights as they are")
-    experts = [part for part in TRANSFORMERS if part in checked.weights]
-    loras = open_loras(lora, [_meta(checked, part) for part in experts], model)
+    experts, loras = _experts(checked), _loras(model, checked, lora)
 
     def read(part: str) -> Any:
         loaded = _load_weights(checked, part, dtypes[part]).eval()
@@ -291,12 +294,81 @@ def load_model(
         residence.admit(part, loaded)
         return loaded
 
+    return _put_together(model, checked, residence, adapters, placed)
+
+
+def load_skeleton(
+    model: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    lora: Sequence[LoraRequest] = (),
+    quantization: Quantization | None = None,
+) -> LoadedModel:
+    """A model whose modules stand on the meta device: enough to resolve a request and to plan it, no weights read.
+
+    Args:
+        model, device, dtype, lora, quantization: as `load_model` takes them.
+
+    Raises:
+        ModelError: as `load_model`; or the model runs through a pipeline of diffusers, which is not planned.
+        ResourceError, ConfigError: as `load_model`.
+    """
+    checked = _opened(model, device, dtype, quantization)
+    if checked.family is not None:
+        raise ModelError(
+            f"model '{model}' runs through diffusers' {checked.pipeline}, which is planned once it is loaded; possible "
+            "here: a model of Wan's kind"
+        )
+    dtypes, experts, loras = _dtypes(device, dtype), _experts(checked), _loras(model, checked, lora)
+
+    def build(part: str) -> Any:
+        return cast_weights(_meta(checked, part), dtypes[part]).eval()
+
+    residence, adapters = Residence(device, Placement(), build), Adapters()
+    residence.parts_mib |= _parts_mib(checked, dtypes)
+    for one in loras:
+        adapters.foresee(one)
+        residence.parts_mib[experts[one.request.transformer - 1]] += one.file.stat().st_size / MIB
+    return _put_together(model, checked, residence, adapters, build)
+
+
+def runs_elsewhere(model: str) -> bool:
+    """Whether a model runs through a pipeline of diffusers.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    return family_of(read_json(find_folder(model) / INDEX_FILE).get("_class_name")) is not None
+
+
+def _opened(model: str, device: torch.device, dtype: torch.dtype, quantization: Quantization | None) -> _Checked:
+    checked = _checked(find_folder(model), quantization)
+    if quantization is not None:
+        quantization.check(device, dtype, sum(part in checked.classes for part in TRANSFORMERS))
+    return checked
+
+
+def _experts(checked: _Checked) -> list[str]:
+    return [part for part in TRANSFORMERS if part in checked.weights]
+
+
+def _loras(model: str, checked: _Checked, asked: Sequence[LoraRequest]) -> list[LoraFile]:
+    """LoRA files that fit, by the order of the transformers."""
+    if checked.quantization is not None and asked:
+        checked.quantization.refuse_with("a LoRA", "leave --lora out, or load the weights as they are")
+    return open_loras(asked, [_meta(checked, part) for part in _experts(checked)], model)
+
+
+def _put_together(
+    model: str, checked: _Checked, residence: Residence, adapters: Adapters, placed: Callable[[str], Any]
+) -> LoadedModel:
     tokenizer = _load_tokenizer(checked)
     encoder = placed("text_encoder")
     with _Naming(checked.folder / "scheduler"):
         cls, config = checked.classes["scheduler"], checked.configs["scheduler"]
         scheduler = cls.from_config({key: config[key] for key in defaults(cls) if key in config})
-    dits = [placed(part) for part in experts]
+    dits = [placed(part) for part in _experts(checked)]
     return LoadedModel(
         id=model,
         folder=checked.folder,
@@ -311,7 +383,7 @@ def load_model(
         images=_load_images(checked, placed),
         commit=commit_of(model, checked.folder),
         adapters=adapters,
-        quantization=quantization,
+        quantization=checked.quantization,
     )
 
 
@@ -346,7 +418,7 @@ def _load_stock(
 
 def _check_plain(model: str, checked: _Checked, rungs: tuple[Placement, ...], lora: Sequence[LoraRequest]) -> None:
     """Refuses what a pipeline of diffusers is not built for here."""
-    how = f"model '{model}' runs through diffusers' {checked.configs['pipeline']['_class_name']}"
+    how = f"model '{model}' runs through diffusers' {checked.pipeline}"
     if rungs[0] != Placement():
         raise ConfigError(f"{how}, whose weights stay on the device; possible: --performance auto or speed")
     if lora:

@@ -55,6 +55,10 @@ class Adapters:
         self._experts.append(expert)
         self._weights.append(tuple(weights))
 
+    def foresee(self, lora: LoraFile) -> None:
+        """Counts a LoRA as put on, of a model without weights."""
+        self._loaded.append(lora)
+
     def add(self, loras: Sequence[LoraFile]) -> None:
         """Puts LoRA on, beside those that are.
 

@@ -1,0 +1,174 @@
+"""`vgen plan`: what a request will take, before anything is loaded. `vgen generate` says the same in three lines."""
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vgen.cli.formats import Format
+from vgen.config import GenerateConfig
+from vgen.errors import ResourceError, VgenError
+
+if TYPE_CHECKING:
+    from vgen.job import Job
+    from vgen.pipeline import VideoPipeline
+    from vgen.plan.estimate import Estimate
+    from vgen.search import AnyRun
+
+__all__ = ["estimates_of", "remedies", "show", "three_lines"]
+
+GIB = 1024
+SHARES = (0.75, 0.5, 0.25, 0.1)  # of the length or the area, that are tried in turn where a request does not fit
+
+
+def estimates_of(pipeline: "VideoPipeline", runs: "list[AnyRun]", asked: str | None) -> "list[Estimate]":
+    """One for each run.
+
+    Args:
+        asked: the machine's profile.
+    """
+    from vgen.models.load import own_model
+    from vgen.plan import free_mib
+    from vgen.plan.estimate import estimate
+    from vgen.plan.machines import pick_profile
+
+    model = own_model(pipeline.model)
+    profile = pick_profile(asked, pipeline.device, pipeline.dtype)
+    free = free_mib(pipeline.device) + model.residence.held_mib
+    return [estimate(_job(run), model, run.plan, free_mib=free, profile=profile) for run in runs]
+
+
+def show(runs: "list[AnyRun]", found: "list[Estimate]", output_format: Format) -> None:
+    """The plan of each clip, on stdout."""
+    if output_format is Format.JSON:
+        typer.echo(json.dumps([_request(run) | one.as_json() for run, one in zip(runs, found, strict=True)]))
+        return
+    for run, one in zip(runs, found, strict=True):
+        for line in _lines(run, one):
+            typer.echo(line)
+
+
+def three_lines(one: "Estimate") -> list[str]:
+    """What a user should know before a run starts, behind the line that says what is made."""
+    work, memory = one.work, one.memory
+    best = ", ".join(f"{times:.1f}x at density {density:g}" for density, times in one.sparse_at_best.items())
+    return [
+        f"plan: {one.tokens_per_pass:,} tokens in each of {work.forwards:,} passes, {_flops(one.clips * work.total)}; "
+        f"self-attention is {work.attention_share:.0%} of the transformer's, sparse it gives at most {best}",
+        f"plan: {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free (weights {_mib(memory.weights)}), "
+        f"key-value cache {_mib(one.kv_cache_mib)}; {_time(one)}",
+    ]
+
+
+def remedies(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) -> list[str]:
+    """Flags each of which would make a request fit that does not, as tried on the model without weights."""
+    from vgen.config import PerformanceConfig
+    from vgen.pipeline import VideoPipeline
+
+    found = []
+    if config.performance.mode != "memory":
+        frugal = VideoPipeline(pipeline.model, PerformanceConfig(mode="memory"))
+        if _fits(frugal, replace(config, performance=frugal.performance), said):
+            found.append("--performance memory")
+    found += _smaller(pipeline, config, said)
+    return found
+
+
+def _smaller(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) -> list[str]:
+    """The longest and the largest clip of those tried that fit."""
+    request, card = config.request, pipeline.model.card
+    frames = request.num_frames or round((request.seconds or 0) * (request.fps or card.fps)) or card.num_frames
+    height, width = request.height or card.height, request.width or card.width
+    grid = pipeline.model.vae.config.scale_factor_spatial * pipeline.model.dit.config.patch_size[1]
+    found = []
+    for share in SHARES:
+        count = 1 + int(share * frames) // 4 * 4
+        shorter = replace(request, num_frames=count, seconds=None)
+        if _fits(pipeline, replace(config, request=shorter), said):
+            found.append(f"--num-frames {count}")
+            break
+    for share in SHARES:
+        y, x = (max(grid, int(share**0.5 * side) // grid * grid) for side in (height, width))
+        smaller = replace(request, height=y, width=x)
+        if _fits(pipeline, replace(config, request=smaller), said):
+            found.append(f"--size {x}x{y}")
+            break
+    return found
+
+
+def _fits(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) -> bool:
+    """Whether a request could be served; one that is wrong otherwise could not."""
+    try:
+        pipeline.begin(config, said)
+    except (ResourceError, VgenError):
+        return False
+    return True
+
+
+def _job(run: "AnyRun") -> "Job":
+    from vgen.job import Job
+
+    assert isinstance(run.job, Job), "a model without weights is one of ours"
+    return run.job
+
+
+def _request(run: "AnyRun") -> dict[str, Any]:
+    job = run.job
+    return {
+        "prompt": job.prompt,
+        "frames": job.num_frames,
+        "fps": job.fps,
+        "width": job.width,
+        "height": job.height,
+        "sampler": job.sampler,
+        "steps": job.num_steps,
+        "notes": list(run.notes),
+    }
+
+
+def _lines(run: "AnyRun", one: "Estimate") -> list[str]:
+    job, work, memory = run.job, one.work, one.memory
+    attention = "chosen by the data" if work.self_attention is None else _flops(work.self_attention)
+    density = "" if work.density is None or work.density == 1 else f" (density {work.density:.2f})"
+    at_best = ", ".join(f"{times:.2f}x at density {density:g}" for density, times in one.sparse_at_best.items())
+    search = "" if one.clips == 1 else f"; a search makes up to {one.clips:g} clips' worth"
+    disk = one.disk_mib
+    return [
+        f"{job.num_frames} frames of {job.width}x{job.height} at {job.fps} fps, sampler {job.sampler}, "
+        f"{job.num_steps} steps",
+        f"  tokens    {one.tokens_per_frame:,} per latent frame, {one.tokens_per_pass:,} per pass, "
+        f"{one.tokens:,} in all",
+        f"  passes    {work.forwards:,}, {work.commits:,} of them into a cache{search}",
+        f"  work      {_flops(work.total)} a clip: text {_flops(work.text_encoder)}, image "
+        f"{_flops(work.image_encoder)}, linear {_flops(work.linear)}, cross-attention "
+        f"{_flops(work.cross_attention)}, self-attention {attention}{density}, encode "
+        f"{_flops(work.vae_encode)}, decode {_flops(work.vae_decode)}",
+        f"  sparse    self-attention is {work.attention_share:.0%} of a dense transformer: at best {at_best}",
+        f"  memory    {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free: weights "
+        f"{_mib(memory.weights)}; beside them text {_mib(memory.text)}, encode {_mib(memory.encode)}, denoise "
+        f"{_mib(memory.denoise)} (key-value cache {_mib(one.kv_cache_mib)}), decode {_mib(memory.decode)}",
+        f"  host      {_mib(one.host_mib)} of {_mib(one.host_limit_mib)} that its processes may take",
+        f"  disk      clip about {_mib(disk['clip'])} (lossless up to {_mib(disk['clip_lossless_at_most'])}), "
+        f"checkpoint {_mib(disk['checkpoint'])}, record {_mib(disk['record'])}",
+        f"  time      {_time(one)}",
+        *(f"  note      {note}" for note in run.notes),
+    ]
+
+
+def _time(one: "Estimate") -> str:
+    if one.seconds is None or one.profile is None:
+        return "no profile of this machine for the time: vgen plan --machine measure"
+    stages = ", ".join(f"{stage} {seconds:.3g} s" for stage, seconds in one.seconds.items())
+    return f"about {sum(one.seconds.values()):.3g} s ({stages}) by {one.profile.name}, {one.profile.basis}"
+
+
+def _flops(count: float) -> str:
+    for size, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1e6:.3g} MFLOP"
+
+
+def _mib(mib: float) -> str:
+    return f"{mib / GIB:,.1f} GiB" if mib >= 10 * GIB else f"{mib:,.3g} MiB" if mib < 1000 else f"{mib:,.0f} MiB"

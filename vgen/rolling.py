@@ -1,0 +1,57 @@
+"""From a job's sampling to a `Rollout`, over whatever denoises: a model, or what only counts its calls."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vgen.job import Job
+from vgen.samplers import CoupledWindows, NoisePolicy, Rollout, Windowed
+
+__all__ = ["in_windows", "rollout_over"]
+
+
+def in_windows(job: Job, denoise: Any, noise: NoisePolicy, shape: tuple[int, int, int]) -> Any:
+    """A denoiser of all frames that shows the given one a window at a time; the given one where there are none."""
+    sampling, values = job.sampling, job.sampling.values
+    if sampling.windows is None:
+        return denoise
+    merge: Any = "newest" if sampling.windows == "newest" else "mean"
+    windows = Windowed(denoise=denoise, window=values["window"], stride=values["stride"], merge=merge)
+    if sampling.windows != "coupled":
+        return windows
+    return CoupledWindows(
+        windows=windows, noise=noise, shape=shape, iterations=values["iterations"], rate=values["rate"]
+    )
+
+
+def rollout_over(
+    job: Job,
+    denoise: Any,
+    noise: NoisePolicy,
+    *,
+    shape: tuple[int, int, int],
+    known_CTHW: Tensor | None,
+    device: torch.device,
+) -> Rollout[Any]:
+    """The job's axes over a denoiser.
+
+    Args:
+        shape: of a latent frame; the job's, or a smaller one where nobody looks at the latents.
+        known_CTHW: as `Rollout` takes it.
+        device: where latents live.
+    """
+    sampling = job.sampling
+    return Rollout(
+        denoise=denoise,
+        schedule=sampling.schedule,
+        table=sampling.table,
+        solver=sampling.solver,
+        noise=noise,
+        frames=job.frames,
+        shape=shape,
+        policy=sampling.policy,
+        prompts=sampling.prompts(job.starts),
+        known_CTHW=known_CTHW,
+        device=device,
+    )
