@@ -215,6 +215,18 @@ def test_the_call_of_the_pipeline_and_streams(pipeline_of: Pipelines) -> None:
         next(pipeline.stream(PROMPT))
 
 
+def test_a_record_has_the_keys_of_every_other(pipeline_of: Pipelines) -> None:
+    from vgen.models.load import load_skeleton
+
+    ours = VideoPipeline(load_skeleton("playground", device=torch.device("cpu"), dtype=torch.float32))
+    asked = merge(("test", {"request.prompt": "a red ball rolls"}))
+    own, stock = (pipeline.start(*asked).record() for pipeline in (ours, pipeline_of("mochi")))
+    assert own.keys() == stock.keys()
+    assert (
+        stock["model"].keys() - own["model"].keys() == {"pipeline"} and not own["model"].keys() - stock["model"].keys()
+    )
+
+
 @pytest.mark.parametrize("layout", ["hunyuan", "ltx", "cogvideox-i2v"])
 def test_the_command_line_makes_a_clip_and_replays_it(layout: str, folder_of: Folders, tmp_path: Path) -> None:
     from PIL import Image
