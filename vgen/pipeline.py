@@ -47,6 +47,7 @@ class VideoPipeline:
     def __init__(self, model: AnyModel, performance: PerformanceConfig | None = None) -> None:
         self.model = model
         self.performance = PerformanceConfig() if performance is None else performance
+        self.room_mib: float | None = None
 
     @classmethod
     def from_pretrained(
@@ -105,19 +106,25 @@ class VideoPipeline:
         cls,
         model: str | Path,
         *,
-        device: str,
+        device: str | torch.device,
         dtype: str,
         performance: PerformanceConfig,
         lora: Sequence[LoraSource] = (),
         quantization: str | None = None,
         gguf: Sequence[str | Path] | None = None,
+        room_mib: float | None = None,
     ) -> Self:
         """As `from_pretrained`, from configs alone: its runs say what they would take, and cannot be run.
+
+        Args:
+            model, dtype, performance, lora, quantization, gguf: as of `from_pretrained`.
+            device: a name, or the device of another machine.
+            room_mib: what that has free; None for this one.
 
         Raises:
             ModelError, ConfigError, ResourceError: as `from_pretrained`.
         """
-        where = pick_device(device)
+        where = pick_device(device) if isinstance(device, str) else device
         skeleton = load_skeleton(
             str(model),
             device=where,
@@ -125,7 +132,9 @@ class VideoPipeline:
             lora=[lora_request(source) for source in lora],
             quantization=Quantization.of(quantization, gguf),
         )
-        return cls(skeleton, performance)
+        planner = cls(skeleton, performance)
+        planner.room_mib = room_mib
+        return planner
 
     def load_lora(self, *lora: LoraSource) -> None:
         """Puts LoRA on the model, beside those that are, each `PATH[@SCALE]` or {path, scale, transformer}.
@@ -166,6 +175,11 @@ class VideoPipeline:
     def device(self) -> torch.device:
         """Where the transformer runs."""
         return self.model.device
+
+    @property
+    def free_mib(self) -> float:
+        """Memory that a run may still take of the device."""
+        return free_mib(self.device) if self.room_mib is None else self.room_mib
 
     @property
     def dtype(self) -> torch.dtype:
@@ -355,7 +369,7 @@ class VideoPipeline:
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
-        fitted = fit(job, self.model, performance, free_mib(self.device), what)
+        fitted = fit(job, self.model, performance, self.free_mib, what)
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
         notes += tiling_note(job, self.model, fitted.rungs[0])
         notes += () if fitted.rungs[0].offload == "none" and fitted.rungs[0].keep_text_encoder else (fitted.why,)

@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
-from vgen.errors import ConfigError, InputError, ResourceError
+from vgen.errors import ConfigError, InputError
 from vgen.models.lora_request import lora_rows
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class GenerateCommand(TyperCommand):
         return super().parse_args(ctx, joined)
 
 
-Machine = typer.Option(metavar="NAME", help="Whose speed the plan goes by: h200, ..., or measure this one, once.")
+Machine = typer.Option(metavar="NAME", help="Plan for another machine: h200, ...; or measure this one, once.")
 
 
 def generate(
@@ -167,65 +167,26 @@ def generate(
         return
     merged, said = merge(*layers, ("command line", asked))
     every_prompt = _every_prompt(merged, prompts)
-    planned, found = _planned(merged, said, every_prompt, download, machine, plan_alone)
-    if plan_alone:
-        from vgen.cli.plan import show
-
-        show(planned, found, output_format)
-        return
-    _generate_all(merged, said, every_prompt, output_format, found)
-
-
-def _planned(
-    config: GenerateConfig,
-    said: list[str],
-    prompts: list[str],
-    download: bool | None,
-    machine: str | None,
-    needed: bool,
-) -> "tuple[list[AnyRun], list[Estimate]]":
-    """What would be run, and what it would take, by a model without weights.
-
-    Nothing of one that runs through a pipeline of diffusers, which checks its memory once it is loaded; where a plan is
-    `needed`, such a model is refused.
-    """
     from vgen.cli.quiet import quiet
 
     quiet()
-    from vgen.cli.plan import estimates_of, remedies
-    from vgen.models.load import runs_elsewhere
-    from vgen.pipeline import VideoPipeline
+    from vgen.cli.plan import foreseen, show
 
-    ready(config.model.id, download)
-    if runs_elsewhere(config.model.id) and not needed:
-        if machine is not None:
-            raise ConfigError(
-                f"--machine says by what a plan counts, and model '{config.model.id}' has none; leave it out"
-            )
-        return [], []
-    planner = VideoPipeline.without_weights(
-        config.model.id,
-        device=config.run.device,
-        dtype=config.run.dtype,
-        performance=config.performance,
-        lora=config.model.lora or (),
-        quantization=config.model.quantization,
-        gguf=config.model.gguf,
-    )
-    try:
-        runs = _runs(planner, config, said, prompts)
-    except ResourceError as error:
-        flags = remedies(planner, config, said)
-        raise ResourceError(f"{error}; would fit: {', or '.join(flags)}" if flags else str(error)) from error
-    return runs, estimates_of(planner, runs[:1], machine) * len(runs)
+    ready(merged.model.id, download)
+
+    def runs_of(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) -> "list[AnyRun]":
+        return _runs(pipeline, config, said, every_prompt)
+
+    plan = foreseen(merged, said, runs_of, machine, plan_alone)
+    if plan_alone:
+        show(plan, output_format)
+        return
+    _generate_all(merged, said, every_prompt, output_format, plan.found)
 
 
 def _generate_all(
     config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format, found: "list[Estimate]"
 ) -> None:
-    from vgen.cli.quiet import quiet
-
-    quiet()
     from vgen.cli.output import check_files, claimed, tell, write_run
     from vgen.cli.plan import three_lines
     from vgen.cli.progress import say

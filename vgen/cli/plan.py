@@ -1,14 +1,16 @@
 """`vgen plan`: what a request will take, before anything is loaded. `vgen generate` says the same in three lines."""
 
 import json
-from dataclasses import replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vgen.cli.formats import Format
 from vgen.config import GenerateConfig
-from vgen.errors import ResourceError, VgenError
+from vgen.errors import ConfigError, ResourceError, VgenError
 
 if TYPE_CHECKING:
     from vgen.job import Job
@@ -16,37 +18,127 @@ if TYPE_CHECKING:
     from vgen.plan.estimate import Estimate
     from vgen.search import AnyRun
 
-__all__ = ["estimates_of", "remedies", "show", "three_lines"]
+__all__ = ["Foreseen", "foreseen", "remedies", "show", "three_lines"]
 
 GIB = 1024
 SHARES = (0.75, 0.5, 0.25, 0.1)  # of the length or the area, that are tried in turn where a request does not fit
 
 
-def estimates_of(pipeline: "VideoPipeline", runs: "list[AnyRun]", asked: str | None) -> "list[Estimate]":
-    """One for each run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What a request will take.
 
     Args:
-        asked: the machine's profile.
+        runs: that would be run, by a model without weights; none for a model that is not planned.
+        found: of each.
+        lacking: why it does not fit, in a line; None where it does.
     """
+
+    runs: "list[AnyRun]"
+    found: "list[Estimate]"
+    lacking: str | None = None
+
+
+def foreseen(
+    config: GenerateConfig,
+    said: list[str],
+    runs_of: "Callable[[VideoPipeline, GenerateConfig, list[str]], list[AnyRun]]",
+    machine: str | None,
+    alone: bool,
+) -> Foreseen:
+    """The plan of a request. A model that runs through a pipeline of diffusers has none, and checks once it is loaded.
+
+    Args:
+        config, said: as merged.
+        runs_of: the runs of a pipeline, for a config and what was said.
+        machine: whose plan: a shipped profile's, this one's where None, and measured first where `measure`.
+        alone: whether the plan is all that is wanted; what does not fit is planned too then.
+
+    Raises:
+        ResourceError: it does not fit, and is to be run; with the flags that would make it fit.
+        ConfigError: a machine that is not this one, for a clip that is to be made here.
+        VgenError: the request cannot be served at all.
+    """
+    from vgen.models.load import runs_elsewhere
+    from vgen.plan.machines import MEASURE
+
+    if machine not in (None, MEASURE) and not alone:
+        raise ConfigError(f"a clip is made on this machine; for a plan on another: vgen plan --machine {machine}")
+    if not alone and runs_elsewhere(config.model.id):
+        return Foreseen(runs=[], found=[])
+    config, said, planner = _planner(config, said, machine)
+    try:
+        runs, lacking = runs_of(planner, config, said), None
+    except ResourceError as error:
+        flags = remedies(planner, config, said)
+        lacking = f"{error}; would fit: {', or '.join(flags)}" if flags else str(error)
+        if not alone:
+            raise ResourceError(lacking) from error
+        free, planner.room_mib = planner.free_mib, math.inf
+        runs = runs_of(planner, config, said)
+        planner.room_mib = free
+    return Foreseen(runs=runs, found=_estimates(planner, runs[:1], machine) * len(runs), lacking=lacking)
+
+
+def _planner(
+    config: GenerateConfig, said: list[str], machine: str | None
+) -> "tuple[GenerateConfig, list[str], VideoPipeline]":
+    """A pipeline without weights, and the request as it is asked of it: on another machine of that one's device."""
+    import torch
+
+    from vgen.pipeline import VideoPipeline
+    from vgen.plan.machines import MEASURE, memory_of
+
+    device: str | torch.device = config.run.device
+    room_mib = None
+    if machine not in (None, MEASURE):
+        assert machine is not None
+        room_mib = memory_of(machine)
+        if config.run.device not in ("auto", "cuda"):
+            raise ConfigError(
+                f"machine '{machine}' is a CUDA device, device={config.run.device} is asked; leave it out"
+            )
+        device = torch.device("cuda")
+        config = replace(config, run=replace(config.run, device="auto"))
+        said = [key for key in said if key != "run.device"]
+    planner = VideoPipeline.without_weights(
+        config.model.id,
+        device=device,
+        dtype=config.run.dtype,
+        performance=config.performance,
+        lora=config.model.lora or (),
+        quantization=config.model.quantization,
+        gguf=config.model.gguf,
+        room_mib=room_mib,
+    )
+    return config, said, planner
+
+
+def _estimates(pipeline: "VideoPipeline", runs: "list[AnyRun]", machine: str | None) -> "list[Estimate]":
     from vgen.models.load import own_model
-    from vgen.plan import free_mib
     from vgen.plan.estimate import estimate
-    from vgen.plan.machines import pick_profile
+    from vgen.plan.machines import MEASURE, pick_profile
 
     model = own_model(pipeline.model)
-    profile = pick_profile(asked, pipeline.device, pipeline.dtype)
-    free = free_mib(pipeline.device) + model.residence.held_mib
-    return [estimate(_job(run), model, run.plan, free_mib=free, profile=profile) for run in runs]
+    profile = pick_profile(machine, pipeline.device, pipeline.dtype)
+    free, here = pipeline.free_mib + model.residence.held_mib, machine in (None, MEASURE)
+    return [estimate(_job(run), model, run.plan, free_mib=free, profile=profile, here=here) for run in runs]
 
 
-def show(runs: "list[AnyRun]", found: "list[Estimate]", output_format: Format) -> None:
-    """The plan of each clip, on stdout."""
+def show(plan: Foreseen, output_format: Format) -> None:
+    """The plan of each clip, on stdout; ends with 1 where it does not fit."""
+    pairs = list(zip(plan.runs, plan.found, strict=True))
     if output_format is Format.JSON:
-        typer.echo(json.dumps([_request(run) | one.as_json() for run, one in zip(runs, found, strict=True)]))
-        return
-    for run, one in zip(runs, found, strict=True):
-        for line in _lines(run, one):
-            typer.echo(line)
+        typer.echo(json.dumps([_request(run) | one.as_json() | {"lacking": plan.lacking} for run, one in pairs]))
+    else:
+        for run, one in pairs:
+            for line in _lines(run, one):
+                typer.echo(line)
+    if plan.lacking is not None:
+        from vgen.cli.progress import say
+
+        say(f"does not fit: {plan.lacking}")
+        raise typer.Exit(1)
 
 
 def three_lines(one: "Estimate") -> list[str]:
@@ -69,6 +161,7 @@ def remedies(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str])
     found = []
     if config.performance.mode != "memory":
         frugal = VideoPipeline(pipeline.model, PerformanceConfig(mode="memory"))
+        frugal.room_mib = pipeline.room_mib
         if _fits(frugal, replace(config, performance=frugal.performance), said):
             found.append("--performance memory")
     found += _smaller(pipeline, config, said)
@@ -101,7 +194,7 @@ def _fits(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) ->
     """Whether a request could be served; one that is wrong otherwise could not."""
     try:
         pipeline.begin(config, said)
-    except (ResourceError, VgenError):
+    except VgenError:
         return False
     return True
 
@@ -148,7 +241,7 @@ def _lines(run: "AnyRun", one: "Estimate") -> list[str]:
         f"  memory    {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free: weights "
         f"{_mib(memory.weights)}; beside them text {_mib(memory.text)}, encode {_mib(memory.encode)}, denoise "
         f"{_mib(memory.denoise)} (key-value cache {_mib(one.kv_cache_mib)}), decode {_mib(memory.decode)}",
-        f"  host      {_mib(one.host_mib)} of {_mib(one.host_limit_mib)} that its processes may take",
+        f"  host      {_mib(one.host_mib)}{_limit(one)}",
         f"  disk      clip about {_mib(disk['clip'])} (lossless up to {_mib(disk['clip_lossless_at_most'])}), "
         f"checkpoint {_mib(disk['checkpoint'])}, record {_mib(disk['record'])}",
         f"  time      {_time(one)}",
@@ -156,11 +249,25 @@ def _lines(run: "AnyRun", one: "Estimate") -> list[str]:
     ]
 
 
+def _limit(one: "Estimate") -> str:
+    return "" if one.host_limit_mib is None else f" of {_mib(one.host_limit_mib)} that its processes may take"
+
+
 def _time(one: "Estimate") -> str:
     if one.seconds is None or one.profile is None:
         return "no profile of this machine for the time: vgen plan --machine measure"
-    stages = ", ".join(f"{stage} {seconds:.3g} s" for stage, seconds in one.seconds.items())
-    return f"about {sum(one.seconds.values()):.3g} s ({stages}) by {one.profile.name}, {one.profile.basis}"
+    stages = ", ".join(f"{stage} {_seconds(seconds)}" for stage, seconds in one.seconds.items())
+    return f"{_seconds(sum(one.seconds.values()))} ({stages}) by {one.profile.name}, {one.profile.basis}"
+
+
+def _seconds(seconds: float) -> str:
+    return (
+        f"about {seconds / 60:,.0f} min"
+        if seconds >= 600
+        else f"about {seconds:.3g} s"
+        if seconds >= 0.01
+        else "under 0.01 s"
+    )
 
 
 def _flops(count: float) -> str:

@@ -27,7 +27,8 @@ class Estimate:
         clips: clips' worth of work at most, with a search.
         memory: of the device.
         free_mib: what the device has left for a run, weights included.
-        host_mib, host_limit_mib: memory of the host that is taken at most, and what its processes may take.
+        host_mib, host_limit_mib: memory of the host that is taken at most, and what its processes may take; None of
+            another machine.
         kv_cache_mib: keys and values of finished frames.
         disk_mib: of clip, checkpoint and record.
         sparse_at_best: how much faster the transformer can become, by density of the attention.
@@ -43,7 +44,7 @@ class Estimate:
     memory: Plan
     free_mib: float
     host_mib: float
-    host_limit_mib: float
+    host_limit_mib: float | None
     kv_cache_mib: float
     disk_mib: dict[str, float]
     sparse_at_best: dict[float, float]
@@ -60,13 +61,16 @@ class Estimate:
         return row
 
 
-def estimate(job: Job, model: LoadedModel, plan: Plan, *, free_mib: float, profile: Profile | None) -> Estimate:
+def estimate(
+    job: Job, model: LoadedModel, plan: Plan, *, free_mib: float, profile: Profile | None, here: bool = True
+) -> Estimate:
     """Everything that is known before a run.
 
     Args:
         plan: of its memory.
         free_mib: what the device has left, weights that it holds counted as free.
         profile: for the seconds.
+        here: whether it is this machine that would run it.
     """
     work, per_frame, clips = work_of(job, model), tokens_per_frame(job, model), _clips(job)
     frames_mib = 3 * job.num_frames * job.height * job.width / MIB
@@ -82,7 +86,7 @@ def estimate(job: Job, model: LoadedModel, plan: Plan, *, free_mib: float, profi
         memory=plan,
         free_mib=free_mib,
         host_mib=plan.peak if on_cpu else PROCESS_MIB + sum(model.residence.parts_mib.values()),
-        host_limit_mib=host_limit_mib(),
+        host_limit_mib=host_limit_mib() if here else None,
         kv_cache_mib=cached_bytes(job, model) / MIB,
         disk_mib={
             "clip": frames_mib / 3 * COMPRESSED,

@@ -21,7 +21,7 @@ from vgen.errors import ConfigError, nearest
 from vgen.files import partial_path, publish
 from vgen.machine import machine
 
-__all__ = ["MEASURE", "Profile", "kept_profile", "measure", "pick_profile", "shipped"]
+__all__ = ["MEASURE", "Profile", "kept_profile", "measure", "memory_of", "pick_profile", "shipped"]
 
 MEASURE = "measure"
 TERA = 1e12
@@ -62,6 +62,17 @@ def shipped() -> dict[str, dict[str, Any]]:
     }
 
 
+def memory_of(name: str) -> float:
+    """Memory of a shipped machine's device, in MiB, all of it free.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in shipped():
+        raise ConfigError(f"unknown machine '{name}'; {nearest(name, [MEASURE, *shipped()])}")
+    return float(shipped()[name]["memory_mib"])
+
+
 def pick_profile(asked: str | None, device: torch.device, dtype: torch.dtype) -> Profile | None:
     """The profile that was asked for; else the one measured here, else a shipped one of the device; None where none is.
 
@@ -71,8 +82,7 @@ def pick_profile(asked: str | None, device: torch.device, dtype: torch.dtype) ->
     if asked == MEASURE:
         return measure(device, dtype)
     if asked is not None:
-        if asked not in shipped():
-            raise ConfigError(f"unknown machine '{asked}'; {nearest(asked, [MEASURE, *shipped()])}")
+        memory_of(asked)  # refuses an unknown one
         return _shipped(asked, dtype)
     kept = kept_profile(device, dtype)
     if kept is not None:
