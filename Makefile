@@ -13,7 +13,7 @@ demo: $(VENV)/.installed  ## install with the pins and make one clip
 	$(BIN)/vgen generate "a red ball rolls to the right across the floor" --sheet
 
 test: $(VENV)/.installed-dev  ## install with the pins and run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
