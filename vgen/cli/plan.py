@@ -144,10 +144,10 @@ def show(plan: Foreseen, output_format: Format) -> None:
 def three_lines(one: "Estimate") -> list[str]:
     """What a user should know before a run starts, behind the line that says what is made."""
     work, memory = one.work, one.memory
-    best = ", ".join(f"{times:.1f}x at density {density:g}" for density, times in one.sparse_at_best.items())
+    best = ", ".join(f"{times:.2f} at density {density:g}" for density, times in one.sparse_at_best.items())
     return [
         f"plan: {one.tokens_per_pass:,} tokens in each of {work.forwards:,} passes, {_flops(one.clips * work.total)}; "
-        f"self-attention is {work.attention_share:.0%} of the transformer's, sparse it gives at most {best}",
+        f"self-attention is {work.attention_share:.0%} of the transformer's; sparse, it is at most this many times as fast: {best}",
         f"plan: {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free (weights {_mib(memory.weights)}), "
         f"key-value cache {_mib(one.kv_cache_mib)}; {_time(one)}",
     ]
