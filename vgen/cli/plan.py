@@ -147,7 +147,7 @@ def three_lines(one: "Estimate") -> list[str]:
     best = ", ".join(f"{times:.2f} at density {density:g}" for density, times in one.sparse_at_best.items())
     return [
         f"plan: {one.tokens_per_pass:,} tokens in each of {work.forwards:,} passes, {_flops(one.clips * work.total)}; "
-        f"self-attention is {work.attention_share:.0%} of the transformer's; sparse, it is at most this many times as fast: {best}",
+        f"self-attention is {work.attention_share:.0%} of the transformer's; times as fast if sparse, at most {best}",
         f"plan: {_mib(memory.weights + memory.more)} of {_mib(one.free_mib)} free (weights {_mib(memory.weights)}), "
         f"key-value cache {_mib(one.kv_cache_mib)}; {_time(one)}",
     ]
