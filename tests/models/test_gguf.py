@@ -16,7 +16,9 @@ from tests.convert.files import originals
 from tests.folders import tiny_folder, tiny_transformer
 from tests.models.tiny import latents, ours_of, words
 from vgen.errors import ConfigError, ModelError
-from vgen.models.load import LoadedModel, load_model, own_model, weights_mib
+from vgen.models.components import weights_mib
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel, own_model
 from vgen.models.quantization import Quantization, stored_bytes
 from vgen.pipeline import VideoPipeline
 

@@ -14,7 +14,9 @@ from tests.folders import tiny_folder
 from tests.models.tiny import latents, words
 from vgen.config import QUANTIZATIONS
 from vgen.errors import ConfigError, ModelError, ResourceError
-from vgen.models.load import LoadedModel, load_model, own_model, weights_mib
+from vgen.models.components import weights_mib
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel, own_model
 from vgen.models.quantization import SCHEMES, Quantization, stored_bytes
 from vgen.pipeline import VideoPipeline
 

@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from tests.stock.folders import LAYOUTS, renamed
 from vgen.errors import ModelError, ResourceError
 from vgen.models.card import card_for
-from vgen.models.load import describe, load_model, weights_mib
+from vgen.models.components import weights_mib
+from vgen.models.folder import describe
+from vgen.models.load import load_model
 from vgen.models.stock.catalogue import STOCK, family_of
 from vgen.models.stock.model import StockModel
 

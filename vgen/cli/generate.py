@@ -193,7 +193,7 @@ def _planned(
 
     quiet()
     from vgen.cli.plan import estimates_of, remedies
-    from vgen.models.load import runs_elsewhere
+    from vgen.models.folder import runs_elsewhere
     from vgen.pipeline import VideoPipeline
 
     ready(config.model.id, download)

@@ -28,7 +28,7 @@ def estimates_of(pipeline: "VideoPipeline", runs: "list[AnyRun]", asked: str | N
     Args:
         asked: the machine's profile.
     """
-    from vgen.models.load import own_model
+    from vgen.models.loaded import own_model
     from vgen.plan import free_mib
     from vgen.plan.estimate import estimate
     from vgen.plan.machines import pick_profile
