@@ -19,6 +19,7 @@ from transformers import CLIPVisionModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from vgen.errors import ModelError
+from vgen.models.card import ModelCard
 from vgen.models.check import check_depth
 from vgen.models.files import check_added_tokens, check_tensors, tensor_shapes, weight_bytes
 from vgen.models.folder import CheckedFolder, check_folder, find_folder
@@ -34,8 +35,8 @@ __all__ = [
     "component_dtypes",
     "load_tokenizer",
     "load_weights",
+    "weigh",
     "weigh_parts",
-    "weights_mib",
 ]
 
 MIB = 1 << 20
@@ -73,16 +74,19 @@ class Naming:
             raise ModelError(f"{self.where}: cannot be loaded: {type(error).__name__}: {said:.300}") from error
 
 
-def weights_mib(
+def weigh(
     model: str, *, device: torch.device, dtype: torch.dtype, quantization: Quantization | None = None
-) -> float:
-    """Memory that the weights of a model take once loaded, from the headers of its files.
+) -> tuple[ModelCard, float]:
+    """Card of a model, and MiB that its weights take once loaded, from the headers of its files.
+
+    Args:
+        model, device, dtype, quantization: as `load_model` takes them.
 
     Raises:
         ModelError: as `load_model`.
     """
     checked = check_folder(find_folder(model), quantization)
-    return sum(weigh_parts(checked, component_dtypes(device, dtype)).values())
+    return checked.card, sum(weigh_parts(checked, component_dtypes(device, dtype)).values())
 
 
 def component_dtypes(device: torch.device, dtype: torch.dtype) -> dict[str, torch.dtype]:
