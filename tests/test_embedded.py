@@ -11,7 +11,7 @@ from diffusers import WanImageToVideoPipeline, WanPipeline
 from PIL import Image
 
 from vgen.config import merge
-from vgen.models.load import embedded_folder
+from vgen.models.folder import embedded_folder
 from vgen.pipeline import VideoPipeline
 from vgen.playground.detect import digest
 

@@ -22,7 +22,8 @@ from vgen.cli import _run
 from vgen.config import PerformanceConfig, merge
 from vgen.errors import ConfigError, ResourceError
 from vgen.models.cache import KVCache
-from vgen.models.load import load_model, own_model
+from vgen.models.load import load_model
+from vgen.models.loaded import own_model
 from vgen.models.residence import Residence
 from vgen.performance import fit, rungs_of
 from vgen.pipeline import VideoPipeline

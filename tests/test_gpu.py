@@ -10,7 +10,7 @@ from tests.folders import tiny_folder
 from vgen.checkpoint import Checkpoint
 from vgen.config import PerformanceConfig, merge
 from vgen.frames import Frames
-from vgen.models.load import own_model
+from vgen.models.loaded import own_model
 from vgen.pipeline import VideoPipeline
 
 pytestmark = [

@@ -14,7 +14,7 @@ from vgen.config import PerformanceConfig
 from vgen.errors import ResourceError
 from vgen.ladder import Ladder
 from vgen.models.cache import KVCache
-from vgen.models.load import own_model
+from vgen.models.loaded import own_model
 from vgen.pipeline import VideoPipeline
 from vgen.placement import Placement
 

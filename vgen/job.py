@@ -19,7 +19,7 @@ from vgen.config import GenerateConfig, SearchConfig, require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.images import fit_image, size_for
 from vgen.layouts import check_images, check_whole, flow_shift_of, guidance_of
-from vgen.models.load import AnyModel, LoadedModel
+from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import latent_frames
 from vgen.sampling import SAMPLER_KEYS, Sampling, resolve_sampling

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from vgen.clip import Clip
 from vgen.config import RequestConfig
 from vgen.errors import ConfigError, InputError, ModelError
-from vgen.models.load import AnyModel, LoadedModel
+from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.schedulers import shift_of
 from vgen.sampling import Sampling
 

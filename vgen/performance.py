@@ -9,7 +9,7 @@ from typing import Any
 from vgen.config import PerformanceConfig
 from vgen.errors import ConfigError, ResourceError
 from vgen.job import Job
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.models.quantization import Quantization
 from vgen.placement import Placement
 from vgen.plan import Plan, plan_of

@@ -19,7 +19,9 @@ from vgen.job import resolve
 from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
-from vgen.models.load import EMBEDDED, AnyModel, LoadedModel, load_model, load_skeleton, own_model
+from vgen.models.folder import EMBEDDED
+from vgen.models.load import load_model, load_skeleton
+from vgen.models.loaded import AnyModel, LoadedModel, own_model
 from vgen.models.lora_file import open_loras
 from vgen.models.lora_request import LoraRequest, LoraSource, lora_request
 from vgen.models.quantization import Quantization

@@ -26,7 +26,7 @@ from vgen.models.conditioning import Conditions, read_conditions
 from vgen.models.denoiser import TextBook, WanDenoiser
 from vgen.models.dit import VideoDiT
 from vgen.models.experts import Experts
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.models.residence import release_cached
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.step_cache import StepCache

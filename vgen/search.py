@@ -29,7 +29,7 @@ from vgen.judge.perception.observe import MIN_FRAMES, observe
 from vgen.judge.rule import Rule
 from vgen.judge.signs import kept
 from vgen.judge.verdict import Report
-from vgen.models.load import AnyModel
+from vgen.models.loaded import AnyModel
 from vgen.models.vae import StreamingDecoder, latent_frames
 from vgen.plan import Plan
 from vgen.run import Event, Run, as_frames

@@ -10,7 +10,7 @@ from typing import Any
 
 from vgen.config import StepCacheConfig
 from vgen.errors import ConfigError, ModelError
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.models.step_cache import CacheMethod
 from vgen.samplers import Lift
 from vgen.sampling import Sampling

@@ -16,7 +16,9 @@ from tests.convert.files import originals
 from tests.folders import tiny_folder, tiny_transformer
 from tests.models.tiny import latents, ours_of, words
 from vgen.errors import ConfigError, ModelError
-from vgen.models.load import LoadedModel, load_model, own_model, weights_mib
+from vgen.models.components import weigh
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel, own_model
 from vgen.models.quantization import Quantization, stored_bytes
 from vgen.pipeline import VideoPipeline
 
@@ -127,7 +129,7 @@ def test_memory_is_foretold(folder: Path, file: Path, dtype: torch.dtype) -> Non
     parts = (model.dit, model.vae, model.prompts.encoder)
     held = sum(stored_bytes(weight) for part in parts for weight in part.parameters())
     kept = Quantization.of(None, [file])
-    foretold = weights_mib(str(folder), device=CPU, dtype=dtype, quantization=kept) * MIB
+    foretold = weigh(str(folder), device=CPU, dtype=dtype, quantization=kept)[1] * MIB
     assert foretold == pytest.approx(held, rel=0.05)  # what stays in fp32 is counted in the dtype
 
 
@@ -266,7 +268,7 @@ def _turned(sound: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
 def _loads(folder: Path, content: bytes, path: Path) -> bool:
     path.write_bytes(content)
     try:
-        weights_mib(str(folder), device=CPU, dtype=torch.float32, quantization=Quantization.of(None, [path]))
+        weigh(str(folder), device=CPU, dtype=torch.float32, quantization=Quantization.of(None, [path]))
     except ModelError as error:
         assert "\n" not in str(error)
         return False

@@ -19,8 +19,9 @@ from tests.hub import COMMIT, NO_PROXY, OTHER_COMMIT, FakeHub, Repo, files_of, i
 from vgen.errors import ModelError, ResourceError
 from vgen.models import download as module
 from vgen.models.download import Offer, check_room, download, fetch, offer, wanted
+from vgen.models.folder import find_folder
 from vgen.models.hub import HubId, list_cached, locate, parse
-from vgen.models.load import find_folder, load_model
+from vgen.models.load import load_model
 from vgen.pipeline import VideoPipeline
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,9 @@ from tests.folders import tiny_folder
 from vgen.errors import ModelError
 from vgen.models.card import ModelCard, card_for
 from vgen.models.check import ALLOWED, EXTRA, check_card, check_configs, check_index
-from vgen.models.load import LoadedModel, describe, load_model
+from vgen.models.folder import describe
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel
 
 LAYOUTS = ("t2v-a14b", "i2v-a14b", "i2v", "flf2v")
 INDEX, DIT, DIT_2 = "model_index.json", "transformer/config.json", "transformer_2/config.json"

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from tests.folders import tiny_folder
 from vgen.errors import ModelError, ResourceError
 from vgen.models.check import ALLOWED, check_configs
-from vgen.models.load import LoadedModel, describe, embedded_folder, find_folder, load_model
+from vgen.models.folder import describe, embedded_folder, find_folder
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 ENCODER = "text_encoder/model.safetensors"
@@ -173,7 +175,7 @@ def test_weights_are_held_to_the_free_memory_before_they_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert load(folder, free_mib=1000.0).card.name == "tiny"
-    monkeypatch.setattr("vgen.models.load._load_weights", pytest.fail)
+    monkeypatch.setattr("vgen.models.load.load_weights", pytest.fail)
     with pytest.raises(ResourceError, match=r"take \d+ MiB, 0 MiB are free"):
         load(folder, free_mib=0.01)
 

@@ -15,7 +15,7 @@ from tests.folders import layout_transformer, tiny_folder
 from tests.loras import Pairs, added, random_pairs, write_pairs
 from vgen.config import merge
 from vgen.errors import ConfigError, ModelError
-from vgen.models.load import own_model
+from vgen.models.loaded import own_model
 from vgen.models.lora_file import lora_targets
 from vgen.models.lora_request import LoraRequest, lora_request
 from vgen.pipeline import VideoPipeline

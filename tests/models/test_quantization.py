@@ -14,7 +14,9 @@ from tests.folders import tiny_folder
 from tests.models.tiny import latents, words
 from vgen.config import QUANTIZATIONS
 from vgen.errors import ConfigError, ModelError, ResourceError
-from vgen.models.load import LoadedModel, load_model, own_model, weights_mib
+from vgen.models.components import weigh
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel, own_model
 from vgen.models.quantization import SCHEMES, Quantization, stored_bytes
 from vgen.pipeline import VideoPipeline
 
@@ -87,10 +89,10 @@ def test_memory_is_foretold(folder: Path, scheme: str, dtype: torch.dtype) -> No
     model = quantised(folder, scheme, dtype)
     parts = (model.dit, model.vae, model.prompts.encoder)
     held = sum(stored_bytes(weight) for part in parts for weight in part.parameters())
-    foretold = weights_mib(str(folder), device=CPU, dtype=dtype, quantization=kept) * MIB
+    foretold = weigh(str(folder), device=CPU, dtype=dtype, quantization=kept)[1] * MIB
     # a zero point of a byte stands in each int8 row too
     assert held <= foretold * 1.01 and foretold <= held * 1.01
-    assert foretold < weights_mib(str(folder), device=CPU, dtype=dtype) * MIB
+    assert foretold < weigh(str(folder), device=CPU, dtype=dtype)[1] * MIB
 
 
 @needs_torchao

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.folders import tiny_vae
-from vgen.models.load import embedded_folder
+from vgen.models.folder import embedded_folder
 from vgen.models.vae import StreamingDecoder, encode_frames, latent_frames, pixel_frames
 
 

@@ -14,7 +14,8 @@ from tests.folders import tiny_folder
 from tests.runs import own_run
 from vgen.attention import SparseAttention
 from vgen.config import merge
-from vgen.models.load import load_skeleton, own_model
+from vgen.models.load import load_skeleton
+from vgen.models.loaded import own_model
 from vgen.pipeline import VideoPipeline
 from vgen.plan.flops import pass_flops, prepare_flops, work_of
 

@@ -10,7 +10,8 @@ import torch
 from tests.folders import tiny_folder
 from tests.runs import own_run
 from vgen.config import merge
-from vgen.models.load import load_skeleton, own_model
+from vgen.models.load import load_skeleton
+from vgen.models.loaded import own_model
 from vgen.pipeline import VideoPipeline
 from vgen.placement import Placement
 from vgen.plan import plan_of

@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from tests.stock.folders import LAYOUTS, renamed
 from vgen.errors import ModelError, ResourceError
 from vgen.models.card import card_for
-from vgen.models.load import describe, load_model, weights_mib
+from vgen.models.components import weigh
+from vgen.models.folder import describe
+from vgen.models.load import load_model
 from vgen.models.stock.catalogue import STOCK, family_of
 from vgen.models.stock.model import StockModel
 
@@ -42,9 +44,9 @@ def test_a_folder_loads_whole(layout: str, folder_of: Folders) -> None:
     parameters = [p for part in ("transformer", "vae", "text_encoder", "text_encoder_2")
                   for p in getattr(getattr(model.pipe, part, None), "parameters", list)()]  # fmt: skip
     held_mib = sum(p.numel() * 4 for p in parameters) / 2**20
-    said = weights_mib(str(folder_of(layout)), device=torch.device("cpu"), dtype=torch.float32)
+    card, said = weigh(str(folder_of(layout)), device=torch.device("cpu"), dtype=torch.float32)
     assert said == pytest.approx(held_mib, rel=0.02)  # tied tables are counted by the files
-    assert describe(str(folder_of(layout)))[1] == model.card
+    assert card == describe(str(folder_of(layout)))[1] == model.card
 
 
 def test_every_pipeline_has_a_family_that_knows_it() -> None:

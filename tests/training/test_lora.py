@@ -20,7 +20,8 @@ from vgen.clip import Clip
 from vgen.config import AttentionConfig, merge
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.models.conditioning import read_conditions
-from vgen.models.load import load_model, own_model
+from vgen.models.load import load_model
+from vgen.models.loaded import own_model
 from vgen.models.vae import as_pixels, encode_frames
 from vgen.pipeline import VideoPipeline
 from vgen.sparsity import resolve_attention

@@ -27,7 +27,9 @@ from vgen.convert.states import PICKLE_LIMIT_BYTES, read_states
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.images import load_image
 from vgen.models.files import HEADER_LIMIT_BYTES
-from vgen.models.load import LoadedModel, describe, load_model, own_model
+from vgen.models.folder import describe
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel, own_model
 from vgen.pipeline import VideoPipeline
 from vgen.records import read_record, write_record
 from vgen.run import RECORD_SCHEMA

@@ -32,7 +32,7 @@ def detector(count: int) -> dict[str, Any]:
 
 def vae(count: int) -> dict[str, Any]:
     """Mean PSNR in dB over clips of both held-out splits."""
-    from vgen.models.load import embedded_folder
+    from vgen.models.folder import embedded_folder
     from vgen.training.config import PlaygroundTraining
     from vgen.training.vae import vae_psnr
 
@@ -48,7 +48,7 @@ def oracle(count: int) -> dict[str, Any]:
     from PIL import Image
 
     from vgen.config import merge
-    from vgen.models.load import embedded_folder
+    from vgen.models.folder import embedded_folder
     from vgen.models.vae import latent_frames
     from vgen.pipeline import VideoPipeline
     from vgen.playground.render import render

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(case: Case, model: str) -> dict[str, Any]:
     """What a run was to take and what it took, in MiB."""
     from vgen.config import merge
-    from vgen.models.load import own_model
+    from vgen.models.loaded import own_model
     from vgen.pipeline import VideoPipeline
     from vgen.search import AnyRun  # noqa: F401 (what a run imports is no part of it)
 
@@ -111,7 +111,7 @@ def write_model(case: Case, folder: Path) -> Path:
     import torch
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
-    from vgen.models.load import embedded_folder
+    from vgen.models.folder import embedded_folder
 
     shutil.copytree(embedded_folder(), folder)
     for part in ("vae", "transformer"):

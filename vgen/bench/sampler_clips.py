@@ -24,7 +24,7 @@ from vgen.config import OutputConfig, merge, sampler_presets
 from vgen.errors import ResourceError
 from vgen.frames import Frames
 from vgen.job import Job
-from vgen.models.load import EMBEDDED
+from vgen.models.folder import EMBEDDED
 from vgen.pipeline import VideoPipeline
 from vgen.playground.render import render
 from vgen.playground.scene import Scene

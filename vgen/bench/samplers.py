@@ -28,7 +28,7 @@ from vgen.config import sampler_presets
 from vgen.errors import ConfigError, ResourceError, nearest
 from vgen.files import replacing
 from vgen.machine import machine, pick_device, versions
-from vgen.models.load import EMBEDDED
+from vgen.models.folder import EMBEDDED
 from vgen.pipeline import VideoPipeline
 
 __all__ = ["PARTS", "RESULTS", "Asked", "bench_samplers"]

@@ -22,7 +22,8 @@ from vgen.bench.stamp import commit
 from vgen.config import merge
 from vgen.files import replacing
 from vgen.machine import machine, versions
-from vgen.models.load import EMBEDDED, own_model
+from vgen.models.folder import EMBEDDED
+from vgen.models.loaded import own_model
 from vgen.models.step_cache import CacheMethod, StepCache
 from vgen.pipeline import VideoPipeline
 from vgen.run import Run

@@ -34,8 +34,8 @@ def models(
     if model is None:
         _list(output_format)
         return
+    from vgen.models.folder import describe
     from vgen.models.hub import commit_of
-    from vgen.models.load import describe
 
     ready(model, download)
     folder, card, size_bytes = describe(model)
@@ -51,8 +51,8 @@ def models(
 
 
 def _list(output_format: Format) -> None:
+    from vgen.models.folder import EMBEDDED, embedded_folder
     from vgen.models.hub import list_cached
-    from vgen.models.load import EMBEDDED, embedded_folder
 
     cached, others, unreadable = list_cached()
     ours = embedded_folder()
@@ -83,14 +83,13 @@ def _row_of(one: "CachedModel") -> dict[str, Any]:
 def _row(name: str, where: Path, commit: str | None, size_bytes: int) -> dict[str, Any]:
     """What stands in a list of one model; with `problem`, where it cannot be run."""
     from vgen.errors import ModelError
-    from vgen.models.load import describe, weights_mib
+    from vgen.models.components import weigh
     from vgen.plan import free_mib
 
     row: dict[str, Any] = {"model": name, "commit": commit, "mib": _mib(size_bytes), "problem": None}
     device, dtype = _where()
     try:
-        _, card, _ = describe(str(where))
-        needed = weights_mib(str(where), device=device, dtype=dtype)
+        card, needed = weigh(str(where), device=device, dtype=dtype)
     except ModelError as error:
         return row | {"problem": str(error)}
     free = free_mib(device)

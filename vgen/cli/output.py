@@ -19,7 +19,8 @@ from vgen.clip import Clip, default_output
 from vgen.config import OutputConfig
 from vgen.files import check_file, remove, replacing
 from vgen.job import Job
-from vgen.models.load import EMBEDDED, own_model
+from vgen.models.folder import EMBEDDED
+from vgen.models.loaded import own_model
 from vgen.records import check_record, comment_of, write_record
 from vgen.run import Event
 from vgen.search import AnyRun

@@ -54,8 +54,8 @@ def check_commit(past: dict[str, Any], model: str, where: Path) -> None:
     Raises:
         ModelError: another commit; says how to name the recorded one.
     """
+    from vgen.models.folder import find_folder
     from vgen.models.hub import COMMIT, commit_of, parse
-    from vgen.models.load import find_folder
 
     commit, recorded = commit_of(model, find_folder(model)), past["model"].get("commit")
     if commit is None or not isinstance(recorded, str) or commit == recorded:

@@ -59,7 +59,7 @@ def foreseen(
         ConfigError: a machine that is not this one, for a clip that is to be made here.
         VgenError: the request cannot be served at all.
     """
-    from vgen.models.load import runs_elsewhere
+    from vgen.models.folder import runs_elsewhere
     from vgen.plan.machines import MEASURE
 
     if machine not in (None, MEASURE) and not alone:
@@ -115,7 +115,7 @@ def _planner(
 
 
 def _estimates(pipeline: "VideoPipeline", runs: "list[AnyRun]", machine: str | None) -> "list[Estimate]":
-    from vgen.models.load import own_model
+    from vgen.models.loaded import own_model
     from vgen.plan.estimate import estimate
     from vgen.plan.machines import MEASURE, pick_profile
 

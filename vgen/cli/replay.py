@@ -41,7 +41,7 @@ def replay(
     quiet()
     from vgen.cli.output import check_files, claimed, write_run
     from vgen.cli.progress import say, show
-    from vgen.models.load import EMBEDDED
+    from vgen.models.folder import EMBEDDED
     from vgen.pipeline import VideoPipeline, clip_of
     from vgen.records import read_record
 

@@ -37,7 +37,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     from vgen.cli.output import tell, write_run
     from vgen.cli.past import base_of, check_commit, check_gguf, checked, image_of, loras_of, set_threads
     from vgen.machine import machine
-    from vgen.models.load import EMBEDDED
+    from vgen.models.folder import EMBEDDED
     from vgen.models.lora_request import lora_request
     from vgen.pipeline import VideoPipeline
 

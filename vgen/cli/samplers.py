@@ -19,7 +19,7 @@ def samplers(
     output_format: Annotated[Format, typer.Option("--format", help="Words, or a JSON object.")] = Format.HUMAN,
 ) -> None:
     """List the samplers, or the options of one."""
-    from vgen.models.load import EMBEDDED, describe
+    from vgen.models.folder import EMBEDDED, describe
 
     presets, titles = sampler_presets(), sampler_titles()
     if name is not None and name not in presets:

@@ -43,7 +43,7 @@ def playground(
 
     from vgen.cli.progress import say
     from vgen.errors import InputError, ResourceError
-    from vgen.models.load import embedded_folder
+    from vgen.models.folder import embedded_folder
     from vgen.training.config import read_training_config
     from vgen.training.playground import train_playground
 

@@ -60,7 +60,7 @@ def lora(
 
     quiet()
     from vgen.cli.progress import say
-    from vgen.models.load import describe
+    from vgen.models.folder import describe
     from vgen.training.lora_run import LoraJob, notes_on, recipe_for, train_lora
 
     width, height = size_of(size)

@@ -23,8 +23,8 @@ from vgen.errors import ConfigError, InputError, ModelError, ResourceError, list
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.models.card import CARD_FILE, ModelCard
 from vgen.models.files import read_json
+from vgen.models.folder import describe
 from vgen.models.hub import INDEX_FILE
-from vgen.models.load import describe
 from vgen.models.names import diffusers_name
 
 __all__ = ["Conversion", "check_free", "plan_conversion", "write_conversion"]

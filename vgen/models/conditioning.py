@@ -14,7 +14,7 @@ from diffusers import AutoencoderKLWan
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.models.vae import as_pixels, encode_frames, latent_frames
 
 __all__ = ["Conditions", "image_channels", "read_conditions"]

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from vgen.errors import ConfigError, ResourceError
+from vgen.placement import TRANSFORMERS
 
-__all__ = ["GGUF", "SCHEMES", "Quantization", "Scheme", "quantized_bytes", "stored_bytes"]
+__all__ = ["GGUF", "SCHEMES", "Quantization", "Scheme", "quantized_bytes", "replaced_files", "stored_bytes"]
 
 GGUF = "gguf"
 INSTALL = "pip install 'vgen[quant]'"
@@ -132,6 +133,11 @@ def _named(device: torch.device) -> str:
     if device.type != "cuda":
         return f"device {device}"
     return f"{torch.cuda.get_device_name(device)} of {'.'.join(map(str, torch.cuda.get_device_capability(device)))}"
+
+
+def replaced_files(quantization: Quantization | None) -> dict[str, Path]:
+    """Files in place of a component's weights, by component."""
+    return {} if quantization is None else dict(zip(TRANSFORMERS, quantization.files, strict=False))
 
 
 def quantized_bytes(skeleton: nn.Module, dtype: torch.dtype) -> int:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vgen.job import Job
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.plan.flops import Work, work_of
 from vgen.plan.machines import Profile
 from vgen.plan.memory import PROCESS_MIB, Plan, cached_bytes, tokens_per_frame

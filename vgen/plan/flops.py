@@ -14,7 +14,7 @@ from vgen.attention import Full, Pattern, PerHead, PerLayer, SparseAttention, Wi
 from vgen.attention.planning import plan as block_plan
 from vgen.errors import ConfigError
 from vgen.job import Job
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.plan.drafts import Draft, decoding, encoding, reading_image, reading_text
 from vgen.plan.memory import image_tokens_of, tokens_per_frame
 from vgen.plan.passes import Pass, passes_of

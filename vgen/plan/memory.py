@@ -11,7 +11,7 @@ import torch
 
 from vgen.errors import ResourceError
 from vgen.job import Job
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement, weights_on_device
 from vgen.plan.drafts import Draft, Shown, decoding, denoising, encoding, reading_image, reading_text
 from vgen.plan.pieces import pieces_of

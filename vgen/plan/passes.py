@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vgen.job import Job
 from vgen.models.experts import Experts
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.rolling import in_windows, rollout_over
 from vgen.samplers import Branches, Cue, Guided
 

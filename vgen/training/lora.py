@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vgen.attention import VideoAttention
 from vgen.errors import ConfigError, ModelError, NumericalError, nearest
 from vgen.models.dit import VideoDiT
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.models.lora_file import lora_targets
 from vgen.sparsity import AttentionSettings
 from vgen.training.config import recipe_digest

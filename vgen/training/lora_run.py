@@ -14,7 +14,9 @@ from vgen.config import AttentionConfig
 from vgen.errors import InputError
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.models.card import ModelCard
-from vgen.models.load import LoadedModel, describe, load_model, own_model
+from vgen.models.folder import describe
+from vgen.models.load import load_model
+from vgen.models.loaded import LoadedModel, own_model
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import pixel_frames
 from vgen.samplers import SigmaTable

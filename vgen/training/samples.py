@@ -20,7 +20,7 @@ from vgen.files import os_errors, replacing
 from vgen.frames import Frames
 from vgen.models.conditioning import read_conditions
 from vgen.models.files import sha256_of
-from vgen.models.load import LoadedModel
+from vgen.models.loaded import LoadedModel
 from vgen.models.vae import as_pixels, encode_frames
 from vgen.training.captioned import Captioned, windows
 from vgen.training.config import recipe_digest
