@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.folders import tiny_folder
 from vgen.clip import Clip
-from vgen.config import merge, sampler_presets
+from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, VgenError
 from vgen.frames import Frames
 from vgen.job import _latent_starts
@@ -23,6 +23,7 @@ from vgen.models.denoiser import TextBook
 from vgen.models.dit import TextPerFrame, VideoDiT
 from vgen.models.vae import encode_frames
 from vgen.pipeline import Run, VideoPipeline, clip_of
+from vgen.presets import sampler_presets
 from vgen.samplers import RolloutState
 
 PRESETS = sorted(sampler_presets())

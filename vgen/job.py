@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgen.clip import Clip
-from vgen.config import GenerateConfig, SearchConfig, require_prompt
+from vgen.config import require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.images import fit_image, size_for
 from vgen.layouts import check_images, check_whole, flow_shift_of, guidance_of
@@ -23,6 +23,7 @@ from vgen.models.load import AnyModel, LoadedModel
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import latent_frames
 from vgen.sampling import SAMPLER_KEYS, Sampling, resolve_sampling
+from vgen.schema import GenerateConfig, SearchConfig
 from vgen.sparsity import ATTENTION_KEYS, AttentionSettings, resolve_attention
 from vgen.step_cache import STEP_CACHE_KEYS, StepCaching, resolve_step_cache
 

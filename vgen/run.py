@@ -14,7 +14,6 @@ from torch import Tensor
 from vgen.attention import VideoAttention
 from vgen.checkpoint import Checkpoint, attempt_row
 from vgen.clip import Clip
-from vgen.config import GenerateConfig, flat
 from vgen.drift import DriftMeter
 from vgen.errors import NumericalError
 from vgen.frames import Frames, FramesDigest, digest_of, to_uint8
@@ -51,6 +50,7 @@ from vgen.samplers import (
     redraw,
     replayed,
 )
+from vgen.schema import GenerateConfig, flat
 from vgen.sparsity import record_rows
 
 __all__ = ["RECORD_SCHEMA", "Event", "Run", "as_frames"]

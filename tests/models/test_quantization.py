@@ -12,11 +12,11 @@ from torch import nn
 
 from tests.folders import tiny_folder
 from tests.models.tiny import latents, words
-from vgen.config import QUANTIZATIONS
 from vgen.errors import ConfigError, ModelError, ResourceError
 from vgen.models.load import LoadedModel, load_model, own_model, weights_mib
 from vgen.models.quantization import SCHEMES, Quantization, stored_bytes
 from vgen.pipeline import VideoPipeline
+from vgen.schema import QUANTIZATIONS
 
 CPU, MIB = torch.device("cpu"), 1 << 20
 needs_torchao = pytest.mark.skipif(

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgen.config import knob_of
 from vgen.errors import ConfigError, InputError, ModelError
+from vgen.schema import knob_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

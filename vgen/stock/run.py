@@ -17,7 +17,6 @@ from torch import Tensor
 from vgen.attention import VideoAttention
 from vgen.checkpoint import Checkpoint
 from vgen.clip import Clip
-from vgen.config import GenerateConfig, flat
 from vgen.drift import DriftMeter
 from vgen.errors import ModelError, NumericalError
 from vgen.frames import Frames, digest_of
@@ -27,6 +26,7 @@ from vgen.models.stock.family import stacked_noise
 from vgen.models.stock.model import StockModel
 from vgen.plan import Plan, check_memory, free_mib
 from vgen.run import RECORD_SCHEMA, Event, as_frames
+from vgen.schema import GenerateConfig, flat
 from vgen.sparsity import record_rows
 from vgen.stock.job import StockJob, layers_of
 from vgen.stock.steps import steps_of
