@@ -82,7 +82,7 @@ def test_every_preset_makes_what_it_promises_and_the_same_again(
         else:
             long, same = (latents_of(run) for run in runs)
             assert long.shape[2] == 10 and torch.equal(long, same) and long.isfinite().all()
-            known = runs[0]._known_latents()
+            known = runs[0].wiring.known_latents()
             assert known is not None and torch.equal(long[0, :, :1], known)
             assert (long[0, :, 1:] - long[0, :, :-1]).abs().amax((0, 2, 3)).min() > 0, "two latent frames are equal"
 
@@ -262,7 +262,7 @@ def test_what_is_known_of_a_clip_is_its_encoded_end(pipeline: VideoPipeline, bas
     tail = torch.from_numpy(base.frames[-5:]).permute(3, 0, 1, 2)[None] / 127.5 - 1.0
     expected = encode_frames(pipeline.model.vae, tail)
     assert run.job.known == 2  # as many as leave a block of the trained window
-    rollout, context = run._rollout()
+    rollout, context = run.wiring.rollout()
     done = [step.latents_BCTHW for step in rollout.run(rollout.start(context)) if step.latents_BCTHW is not None]
     latents = torch.cat(done, dim=2)
     assert latents.shape[2] == 4
@@ -360,7 +360,7 @@ def test_what_is_held_does_not_grow_with_the_length(pipeline: VideoPipeline, nam
     most = []
     for num_frames in (33, 129):
         run = start(pipeline, num_frames=num_frames, num_inference_steps=4, **{"sampler.name": name})
-        rollout, context = run._rollout()
+        rollout, context = run.wiring.rollout()
         state = rollout.start(context)
         sizes = [held(state) for _ in rollout.run(state)]
         most.append((max(count for count, _ in sizes), max(size for _, size in sizes)))
