@@ -18,13 +18,13 @@ from vgen.clip import Clip
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, VgenError
 from vgen.frames import Frames
-from vgen.job import _latent_starts
 from vgen.models.denoiser import TextBook
 from vgen.models.dit import TextPerFrame, VideoDiT
 from vgen.models.vae import encode_frames
 from vgen.pipeline import Run, VideoPipeline, clip_of
 from vgen.presets import sampler_presets
 from vgen.samplers import RolloutState
+from vgen.story import latent_starts
 
 PRESETS = sorted(sampler_presets())
 PROMPT, STORY = "a red ball rolls", [(0, "a red ball rolls"), (2, "a blue box falls")]
@@ -131,10 +131,10 @@ def test_a_prompt_starts_in_the_latent_frame_that_holds_its_first_frame(
     expected = [holder[-(-time * fps // 100)] for time in hundredths]
     starts_s = tuple(time / 100 for time in hundredths)
     if all(a < b for a, b in itertools.pairwise(expected)):
-        assert _latent_starts(starts_s, fps, per_latent, offset=known) == (0, *expected[1:])
+        assert latent_starts(starts_s, fps, per_latent, offset=known) == (0, *expected[1:])
     else:
         with pytest.raises(ConfigError, match="fall on one latent frame"):
-            _latent_starts(starts_s, fps, per_latent, offset=known)
+            latent_starts(starts_s, fps, per_latent, offset=known)
 
 
 @pytest.mark.parametrize("num_frames", [18, 21, 33])
