@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vgen import config, images
-from vgen.config import GenerateConfig, flat, keys_of, merge, parse_assignments, read_config, sampler_presets
+from vgen import images, schema
+from vgen.config import merge, parse_assignments, read_config
 from vgen.errors import ConfigError
 from vgen.models.card import TRAININGS
+from vgen.presets import sampler_presets
+from vgen.schema import GenerateConfig, flat, keys_of
 
 
 def test_later_layers_win_and_what_was_said_is_kept() -> None:
@@ -107,7 +109,7 @@ def test_an_empty_group_says_nothing(tmp_path: Path) -> None:
 
 
 def test_fits_are_those_of_images() -> None:
-    assert config.FITS == images.FITS
+    assert schema.FITS == images.FITS
 
 
 def test_every_preset_is_valid() -> None:

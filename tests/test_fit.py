@@ -19,7 +19,7 @@ import vgen.pipeline as pipeline_module
 from tests.folders import tiny_folder
 from tests.models.tiny import latents, tiny_dit, words
 from vgen.cli import _run
-from vgen.config import PerformanceConfig, merge
+from vgen.config import merge
 from vgen.errors import ConfigError, ResourceError
 from vgen.models.cache import KVCache
 from vgen.models.load import load_model
@@ -30,6 +30,7 @@ from vgen.pipeline import VideoPipeline
 from vgen.placement import ENCODERS, Placement, weights_on_device
 from vgen.plan import plan_of
 from vgen.run import Run
+from vgen.schema import PerformanceConfig
 
 PARTS = ("text_encoder", "transformer", "vae")
 OFFLOADED = [

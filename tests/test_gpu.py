@@ -8,10 +8,11 @@ import torch
 
 from tests.folders import tiny_folder
 from vgen.checkpoint import Checkpoint
-from vgen.config import PerformanceConfig, merge
+from vgen.config import merge
 from vgen.frames import Frames
 from vgen.models.loaded import own_model
 from vgen.pipeline import VideoPipeline
+from vgen.schema import PerformanceConfig
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tests.folders import tiny_folder
 from tests.test_fit import start
-from vgen.config import PerformanceConfig
 from vgen.errors import ResourceError
 from vgen.ladder import Ladder
 from vgen.models.cache import KVCache
 from vgen.models.loaded import own_model
 from vgen.pipeline import VideoPipeline
 from vgen.placement import Placement
+from vgen.schema import PerformanceConfig
 
 GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
 CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to")

@@ -107,7 +107,7 @@ def test_either_guidance_can_be_said(
 ) -> None:
     run = start(pipelines["t2v-a14b"], said=said)
     assert (run.job.guidance_scale, run.job.guidance_scale_2) == scales
-    fitted = run._rollout()[0].denoise
+    fitted = run.wiring.rollout()[0].denoise
     assert isinstance(fitted, Fitted) and isinstance(fitted.denoise, Experts)
     experts = (fitted.denoise.high, fitted.denoise.low)
     guided = [isinstance(expert, OnDevice) and hasattr(expert.denoise, "uncond") for expert in experts]

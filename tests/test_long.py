@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from tests.folders import tiny_folder
 from vgen.clip import Clip
-from vgen.config import merge, sampler_presets
+from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, VgenError
 from vgen.frames import Frames
-from vgen.job import _latent_starts
 from vgen.models.denoiser import TextBook
 from vgen.models.dit import TextPerFrame, VideoDiT
 from vgen.models.vae import encode_frames
 from vgen.pipeline import Run, VideoPipeline, clip_of
+from vgen.presets import sampler_presets
 from vgen.samplers import RolloutState
+from vgen.story import latent_starts
 
 PRESETS = sorted(sampler_presets())
 PROMPT, STORY = "a red ball rolls", [(0, "a red ball rolls"), (2, "a blue box falls")]
@@ -81,7 +82,7 @@ def test_every_preset_makes_what_it_promises_and_the_same_again(
         else:
             long, same = (latents_of(run) for run in runs)
             assert long.shape[2] == 10 and torch.equal(long, same) and long.isfinite().all()
-            known = runs[0]._known_latents()
+            known = runs[0].wiring.known_latents()
             assert known is not None and torch.equal(long[0, :, :1], known)
             assert (long[0, :, 1:] - long[0, :, :-1]).abs().amax((0, 2, 3)).min() > 0, "two latent frames are equal"
 
@@ -130,10 +131,10 @@ def test_a_prompt_starts_in_the_latent_frame_that_holds_its_first_frame(
     expected = [holder[-(-time * fps // 100)] for time in hundredths]
     starts_s = tuple(time / 100 for time in hundredths)
     if all(a < b for a, b in itertools.pairwise(expected)):
-        assert _latent_starts(starts_s, fps, per_latent, offset=known) == (0, *expected[1:])
+        assert latent_starts(starts_s, fps, per_latent, offset=known) == (0, *expected[1:])
     else:
         with pytest.raises(ConfigError, match="fall on one latent frame"):
-            _latent_starts(starts_s, fps, per_latent, offset=known)
+            latent_starts(starts_s, fps, per_latent, offset=known)
 
 
 @pytest.mark.parametrize("num_frames", [18, 21, 33])
@@ -261,7 +262,7 @@ def test_what_is_known_of_a_clip_is_its_encoded_end(pipeline: VideoPipeline, bas
     tail = torch.from_numpy(base.frames[-5:]).permute(3, 0, 1, 2)[None] / 127.5 - 1.0
     expected = encode_frames(pipeline.model.vae, tail)
     assert run.job.known == 2  # as many as leave a block of the trained window
-    rollout, context = run._rollout()
+    rollout, context = run.wiring.rollout()
     done = [step.latents_BCTHW for step in rollout.run(rollout.start(context)) if step.latents_BCTHW is not None]
     latents = torch.cat(done, dim=2)
     assert latents.shape[2] == 4
@@ -359,7 +360,7 @@ def test_what_is_held_does_not_grow_with_the_length(pipeline: VideoPipeline, nam
     most = []
     for num_frames in (33, 129):
         run = start(pipeline, num_frames=num_frames, num_inference_steps=4, **{"sampler.name": name})
-        rollout, context = run._rollout()
+        rollout, context = run.wiring.rollout()
         state = rollout.start(context)
         sizes = [held(state) for _ in rollout.run(state)]
         most.append((max(count for count, _ in sizes), max(size for _, size in sizes)))

@@ -97,7 +97,7 @@ def test_a_longer_causal_clip_begins_with_the_shorter_one(pipeline: VideoPipelin
 
 def test_memory_of_a_causal_run_does_not_grow_with_its_length(pipeline: VideoPipeline) -> None:
     run = start(pipeline, num_frames=61, **{"sampler.name": "causal"})
-    rollout, context = run._rollout()
+    rollout, context = run.wiring.rollout()
     held = set()
     for _ in rollout.run(rollout.start(context)):
         held.add(sum(tensor.numel() for key, tensor in context.state_dict().items() if key != "frame_of_slot"))
@@ -130,7 +130,7 @@ def test_stream_yields_chunks_as_they_are_finished_and_can_be_left(pipeline: Vid
 def test_an_image_becomes_the_first_latent(pipeline: VideoPipeline, sampler: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
     run = start(pipeline, image, **{"sampler.name": sampler})
-    known_CTHW = run._known_latents()
+    known_CTHW = run.wiring.known_latents()
     assert known_CTHW is not None and torch.equal(latents_of(run)[0, :, :1], known_CTHW)
 
 

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vgen import config as configs
 from vgen import sampling as samplings
-from vgen.config import Frames, SamplerConfig, merge, sampler_presets
+from vgen import schema
+from vgen.config import merge
 from vgen.errors import ConfigError, ModelError
 from vgen.models.cache import KVCache
 from vgen.models.card import TRAININGS, ModelCard
+from vgen.presets import sampler_presets
 from vgen.samplers import (
     BlendedTimeline,
     CachePositions,
@@ -36,6 +37,7 @@ from vgen.samplers import (
     Windowed,
 )
 from vgen.sampling import WORDS, Sampling, resolve_sampling
+from vgen.schema import Frames, SamplerConfig
 
 STEPS = 6
 EULER = FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -137,7 +139,7 @@ def test_every_preset_resolves_for_any_length_and_to_itself(name: str, data: st.
     sampling = again(config, frames, known, steps, card, scheduler)
     assert frames <= sampling.frames < frames + block
     assert committed(sampling, known) == list(range(sampling.frames))
-    for key, check in configs.CHECKS.items():
+    for key, check in schema.CHECKS.items():
         if isinstance(check, Frames) and key.removeprefix("sampler.") in sampling.values:
             assert isinstance(sampling.values[key.removeprefix("sampler.")], int), key
     said = SamplerConfig(**{key.removeprefix("sampler."): value for key, value in sampling.resolved().items()})
@@ -253,9 +255,9 @@ def test_words_are_what_the_card_knows(block: int, window: int, words: dict[str,
 
 
 def test_config_and_sampling_know_the_same_names() -> None:
-    frames = configs.CHECKS["sampler.window"]
+    frames = schema.CHECKS["sampler.window"]
     assert isinstance(frames, Frames) and set(frames.words) == set(WORDS)
-    assert set(configs.SOLVERS) == set(samplings.SOLVERS)
+    assert set(schema.SOLVERS) == set(samplings.SOLVERS)
     assert {item.name for item in fields(SamplerConfig)} == {"name", "force", *USERS, *SWITCHES}
 
 

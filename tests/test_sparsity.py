@@ -10,9 +10,11 @@ from torch import Tensor
 from tests.attention.oracle import draw_qkv, oracle
 from tests.folders import tiny_folder
 from vgen.attention import Dense, Full, SparseAttention, VideoAttention, Window, WindowFusion
-from vgen.config import AttentionConfig, attention_presets, merge
+from vgen.config import merge
 from vgen.errors import ConfigError
 from vgen.pipeline import VideoPipeline
+from vgen.presets import attention_presets
+from vgen.schema import AttentionConfig
 from vgen.shapes import TokenGrid
 from vgen.sparsity import record_rows, resolve_attention
 

@@ -13,10 +13,11 @@ from diffusers.utils import logging as diffusers_logging
 
 from tests.folders import tiny_folder
 from tests.runs import own_run
-from vgen.config import merge, sampler_presets
+from vgen.config import merge
 from vgen.errors import ConfigError
 from vgen.models.step_cache import CacheMethod, StepCache
 from vgen.pipeline import VideoPipeline
+from vgen.presets import sampler_presets
 from vgen.run import Run
 
 PROMPT, NEGATIVE, STEPS = "a red ball rolls", "blue box", 12

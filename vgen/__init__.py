@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vgen.clip import Clip
-    from vgen.config import GenerateConfig
     from vgen.errors import VgenError
     from vgen.pipeline import VideoPipeline
+    from vgen.schema import GenerateConfig
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ __all__ = ["Clip", "GenerateConfig", "VgenError", "VideoPipeline"]
 
 _HOME = {
     "Clip": "vgen.clip",
-    "GenerateConfig": "vgen.config",
+    "GenerateConfig": "vgen.schema",
     "VgenError": "vgen.errors",
     "VideoPipeline": "vgen.pipeline",
 }

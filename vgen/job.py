@@ -5,7 +5,6 @@ with the nearest that do.
 """
 
 import itertools
-import math
 import operator
 import secrets
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgen.clip import Clip
-from vgen.config import GenerateConfig, SearchConfig, require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.images import fit_image, size_for
 from vgen.layouts import check_images, check_whole, flow_shift_of, guidance_of
@@ -23,10 +21,12 @@ from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import latent_frames
 from vgen.sampling import SAMPLER_KEYS, Sampling, resolve_sampling
+from vgen.schema import GenerateConfig, RequestConfig, SearchConfig
 from vgen.sparsity import ATTENTION_KEYS, AttentionSettings, resolve_attention
 from vgen.step_cache import STEP_CACHE_KEYS, StepCaching, resolve_step_cache
+from vgen.story import frames_in, latent_starts, read_by, story_of
 
-__all__ = ["RESOLVED_KEYS", "SEED_BITS", "Job", "asked_frames", "resolve", "size_of", "story_of"]
+__all__ = ["RESOLVED_KEYS", "SEED_BITS", "Job", "asked_frames", "resolve", "size_of"]
 
 RESOLVED_KEYS = frozenset(
     {
@@ -205,54 +205,22 @@ def resolve(
     Raises:
         InputError, ConfigError, ModelError: what was asked cannot be done with this model.
     """
-    request, card = config.request, model.card
+    request = config.request
     prompts, starts_s = story_of(config)
-    notes: list[str] = []
-    for prompt in prompts:
-        require_prompt(prompt)
-        notes += _read_by(model, "prompt", prompt)
-    if image_YX3 is None and "request.fit" in said:
-        raise ConfigError("fit says how an image is fitted, and there is none")
-    if image_YX3 is not None and base is not None:
-        raise ConfigError("an image and a clip to go on from both say how it begins; give one of them")
-    check_images(model, image_YX3, last_image_YX3, base)
+    notes = [note for prompt in prompts for note in read_by(model, "prompt", prompt)]
+    _check_pictures(said, model, image_YX3, last_image_YX3, base)
     height, width = size_of(config, model, image_YX3, base)
-    fps = _fps(config, card.fps, base)
-    asked = asked_frames(config, card.num_frames, fps)
-    per_latent = model.vae.config.scale_factor_temporal
-    known = _known(model, image_YX3, base)
-    wanted = latent_frames(asked, per_latent) if base is None else known + -(-asked // per_latent)
-    usual = None if "sampler.name" in said else card.sampler
     shift, shift_notes = flow_shift_of(request, model, height=height, width=width)
-    sampling = resolve_sampling(
-        config.sampler if usual is None else replace(config.sampler, name=usual),
-        card,
-        with_shift(model.scheduler, shift),
-        steps=request.num_inference_steps,
-        frames=wanted,
-        known=known,
-        model=model.id,
-    )
+    known = _known(model, image_YX3, base)
+    length = _length(config, said, model, base=base, known=known, flow_shift=shift)
+    sampling = length.sampling
     check_whole(model, sampling, last_image_YX3 is not None)
-    made = per_latent * (sampling.frames - known) if base is not None else 1 + per_latent * (sampling.frames - 1)
-    if made != asked:
-        why = f"{'' if base is not None else '1 + '}{per_latent} n"
-        block = sampling.values.get("block", 1)
-        why += f" in blocks of {block} latent frames" if block > 1 else ""
-        notes.append(f"{asked} frames asked, {made} made: lengths are {why}")
-    starts = _latent_starts(starts_s, fps, per_latent, offset=0 if base is None else known)
-    if starts[-1] >= sampling.frames:
-        raise InputError(f"the last prompt starts at {starts_s[-1]:g} s, and the clip ends at {made / fps:g} s")
+    starts = _starts(starts_s, model, length, offset=0 if base is None else known)
     fitted, last = (
         None if picture is None else fit_image(picture, height=height, width=width, fit=request.fit)
         for picture in (image_YX3, last_image_YX3)
     )
-    guidance, guidance_2 = guidance_of(request, model)
-    if request.negative_prompt and max(guidance, guidance_2 or 0) <= 1:
-        raise ConfigError(f"a negative prompt works through guidance; guidance_scale={guidance:g} is not above 1")
-    if request.negative_prompt:
-        require_prompt(request.negative_prompt)
-        notes += _read_by(model, "negative prompt", request.negative_prompt)
+    guidance, guidance_2, negative_notes = _guidance(request, model)
     attention, attention_notes = resolve_attention(
         config.attention, sampling.table.per_step, model.dit.config.num_layers
     )
@@ -269,9 +237,9 @@ def resolve(
         base=base,
         height=height,
         width=width,
-        asked_frames=asked,
-        num_frames=made + (0 if base is None else len(base.frames)),
-        fps=fps,
+        asked_frames=length.asked,
+        num_frames=length.made + (0 if base is None else len(base.frames)),
+        fps=length.fps,
         latent_shape=(model.vae.config.z_dim, height // spatial, width // spatial),
         known=known,
         guidance_scale=guidance,
@@ -281,63 +249,88 @@ def resolve(
         attention=attention,
         step_cache=resolve_step_cache(config.step_cache, sampling, known, model),
         search=config.search,
-        notes=(*notes, *shift_notes, *sampling.notes, *attention_notes),
+        notes=(*notes, *length.notes, *negative_notes, *shift_notes, *sampling.notes, *attention_notes),
     )
 
 
-def story_of(config: GenerateConfig) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The prompts of a request, and when each begins, in seconds.
-
-    Raises:
-        ConfigError: no prompt at 0 s, times that do not rise, or two ways of saying what should be seen.
-    """
-    request = config.request
-    if request.story is None:
-        return (request.prompt,), (0.0,)
-    rows = [_timed(row) for row in request.story]
-    if request.prompt:
-        rows.insert(0, (0.0, request.prompt))
-    if not rows:
-        raise ConfigError("a story without prompts; give at least one")
-    times = [at for at, _ in rows]
-    if times[0] != 0:
-        raise ConfigError(f"the first prompt starts at {times[0]:g} s; say what is seen from 0 s on")
-    for before, after in itertools.pairwise(times):
-        if after <= before:
-            raise ConfigError(f"prompts start one after another; {after:g} s follows {before:g} s")
-    return tuple(prompt for _, prompt in rows), tuple(times)
-
-
-def _timed(row: Any) -> tuple[float, str]:
-    """One row of a story, whoever wrote it."""
-    if not isinstance(row, dict) or {*row} != {"at", "prompt"} or not isinstance(row["prompt"], str):
-        raise ConfigError(f"a story is a list of {{at: seconds, prompt: words}}, got {str(row)[:80]}")
-    at = row["at"]
-    text = at.removesuffix("s").strip() if isinstance(at, str) else at
-    try:
-        seconds = float(text)
-    except (OverflowError, TypeError, ValueError):
-        seconds = math.nan
-    if isinstance(at, bool) or not 0 <= seconds < math.inf:
-        raise ConfigError(f"a prompt starts at a time such as 4s, got {str(at)[:40]!r}")
-    return seconds, row["prompt"]
-
-
-def _latent_starts(starts_s: tuple[float, ...], fps: int, per_latent: int, *, offset: int) -> tuple[int, ...]:
-    """The latent frame that holds the first frame of each prompt; known frames in front see the first prompt.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Length:
+    """How long a clip becomes, and how it is sampled, which decides that too.
 
     Args:
-        offset: latent frames of a clip that is gone on from; without one, latent frame 0 is a single frame.
+        fps: frames per second.
+        asked: frames to be made, before rounding up.
+        made: frames that are made, those of a clip that is gone on from not among them.
+        sampling: in which order they lose their noise.
+        notes: what the user should know, one line each.
     """
-    frames = [_frames_in(at, fps) for at in starts_s]
-    starts = [offset + frame // per_latent if offset else -(-frame // per_latent) for frame in frames]
-    for (a, b), times in zip(itertools.pairwise(starts), itertools.pairwise(starts_s), strict=True):
-        if b <= a:
-            raise ConfigError(
-                f"prompts at {times[0]:g} s and {times[1]:g} s fall on one latent frame, which is {per_latent} frames "
-                f"or {per_latent / fps:.3g} s; set them further apart"
-            )
-    return (0, *starts[1:])
+
+    fps: int
+    asked: int
+    made: int
+    sampling: Sampling
+    notes: tuple[str, ...]
+
+
+def _length(
+    config: GenerateConfig, said: list[str], model: LoadedModel, *, base: Clip | None, known: int, flow_shift: float
+) -> _Length:
+    """The frames that are asked for, rounded up to what the VAE and the schedule allow."""
+    card, per_latent = model.card, model.vae.config.scale_factor_temporal
+    fps = _fps(config, card.fps, base)
+    asked = asked_frames(config, card.num_frames, fps)
+    usual = None if "sampler.name" in said else card.sampler
+    sampling = resolve_sampling(
+        config.sampler if usual is None else replace(config.sampler, name=usual),
+        card,
+        with_shift(model.scheduler, flow_shift),
+        steps=config.request.num_inference_steps,
+        frames=latent_frames(asked, per_latent) if base is None else known + -(-asked // per_latent),
+        known=known,
+        model=model.id,
+    )
+    notes = []
+    made = per_latent * (sampling.frames - known) if base is not None else 1 + per_latent * (sampling.frames - 1)
+    if made != asked:
+        why = f"{'' if base is not None else '1 + '}{per_latent} n"
+        block = sampling.values.get("block", 1)
+        why += f" in blocks of {block} latent frames" if block > 1 else ""
+        notes.append(f"{asked} frames asked, {made} made: lengths are {why}")
+    return _Length(fps=fps, asked=asked, made=made, sampling=sampling, notes=tuple(notes))
+
+
+def _starts(starts_s: tuple[float, ...], model: LoadedModel, length: _Length, *, offset: int) -> tuple[int, ...]:
+    """The latent frame at which each prompt begins; refuses one that nothing would be seen of."""
+    starts = latent_starts(starts_s, length.fps, model.vae.config.scale_factor_temporal, offset=offset)
+    if starts[-1] >= length.sampling.frames:
+        ends_s = length.made / length.fps
+        raise InputError(f"the last prompt starts at {starts_s[-1]:g} s, and the clip ends at {ends_s:g} s")
+    return starts
+
+
+def _check_pictures(
+    said: list[str],
+    model: LoadedModel,
+    image_YX3: NDArray[np.uint8] | None,
+    last_image_YX3: NDArray[np.uint8] | None,
+    base: Clip | None,
+) -> None:
+    """Refuses two beginnings, a fit of nothing, and what the model does not take."""
+    if image_YX3 is None and "request.fit" in said:
+        raise ConfigError("fit says how an image is fitted, and there is none")
+    if image_YX3 is not None and base is not None:
+        raise ConfigError("an image and a clip to go on from both say how it begins; give one of them")
+    check_images(model, image_YX3, last_image_YX3, base)
+
+
+def _guidance(request: RequestConfig, model: LoadedModel) -> tuple[float, float | None, list[str]]:
+    """The guidance scales of the first and the second transformer, and notes on the prompt that they lead away from."""
+    first, second = guidance_of(request, model)
+    if not request.negative_prompt:
+        return first, second, []
+    if max(first, second or 0) <= 1:
+        raise ConfigError(f"a negative prompt works through guidance; guidance_scale={first:g} is not above 1")
+    return first, second, read_by(model, "negative prompt", request.negative_prompt)
 
 
 def _known(model: LoadedModel, image_YX3: NDArray[np.uint8] | None, base: Clip | None) -> int:
@@ -358,25 +351,6 @@ def _fps(config: GenerateConfig, usual: int, base: Clip | None) -> int:
     if config.request.fps not in (None, base.fps):
         raise ConfigError(f"the clip to go on from has {base.fps:g} fps, asked for {config.request.fps}; leave fps out")
     return round(base.fps)
-
-
-def _read_by(model: LoadedModel, which: str, prompt: str) -> list[str]:
-    """Notes on how a model reads a prompt; refuses one of which it would see nothing, or not all."""
-    prompts, notes = model.prompts, []
-    if model.card.closed_vocabulary:
-        words, unknown = prompts.unknown_words(prompt)
-        if len(unknown) == len(words):
-            raise InputError(
-                f"model '{model.id}' knows no word of the {which} {prompt!r:.200}; it knows: "
-                f"{', '.join(prompts.vocabulary())}. For any other prompt use --model with a folder of an open-domain "
-                "model, such as Wan2.1"
-            )
-        if unknown:
-            notes.append(f"{which}: model '{model.id}' does not know these words: {', '.join(dict.fromkeys(unknown))}")
-    tokens = prompts.tokens_of(prompt)
-    if tokens > prompts.length:
-        raise InputError(f"the {which} is {tokens} tokens long, model '{model.id}' reads {prompts.length}; shorten it")
-    return notes
 
 
 def size_of(
@@ -419,10 +393,5 @@ def asked_frames(config: GenerateConfig, native: int, fps: int) -> int:
     """Frames that are asked for, before rounding; `native` where no length is said."""
     request = config.request
     if request.seconds is not None:
-        return max(1, _frames_in(request.seconds, fps))
+        return max(1, frames_in(request.seconds, fps))
     return native if request.num_frames is None else request.num_frames
-
-
-def _frames_in(seconds: float, fps: int) -> int:
-    """Frames that begin before a time; with it the first frame that does not."""
-    return math.ceil(round(seconds * fps, 6))

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vgen.clip import Clip
-from vgen.config import RequestConfig
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.schedulers import shift_of
 from vgen.sampling import Sampling
+from vgen.schema import RequestConfig
 
 __all__ = ["check_images", "check_whole", "flow_shift_of", "guidance_of"]
 

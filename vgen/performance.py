@@ -6,13 +6,13 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vgen.config import PerformanceConfig
 from vgen.errors import ConfigError, ResourceError
 from vgen.job import Job
 from vgen.models.loaded import LoadedModel
 from vgen.models.quantization import Quantization
 from vgen.placement import Placement
 from vgen.plan import Plan, plan_of
+from vgen.schema import PerformanceConfig
 
 __all__ = ["Fit", "advice", "fit", "placed_keys", "rungs_of", "tiling_note"]
 

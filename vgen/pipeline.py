@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vgen.attention import VideoAttention
 from vgen.clip import Clip
-from vgen.config import MAX_SEED, GenerateConfig, PerformanceConfig, merge
+from vgen.config import merge
 from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
 from vgen.images import ImageSource, LoadedImage, load_image
@@ -30,6 +30,7 @@ from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib, give_back_what_is_freed
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
+from vgen.schema import MAX_SEED, GenerateConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
 from vgen.stock.start import start_stock
 

@@ -1,61 +1,38 @@
-"""A `Run`: one job under way, as a generator of events, and the record of how it went."""
+"""A `Run`: one job under way, as a generator of events, and what its record says of how it went.
+
+From the job and the model to a rollout: `vgen/wiring.py`. What stands in a record: `vgen/run_record.py`.
+"""
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vgen.attention import VideoAttention
 from vgen.checkpoint import Checkpoint, attempt_row
 from vgen.clip import Clip
-from vgen.config import GenerateConfig, flat
 from vgen.drift import DriftMeter
 from vgen.errors import NumericalError
-from vgen.frames import Frames, FramesDigest, digest_of, to_uint8
+from vgen.frames import Frames, FramesDigest, to_uint8
 from vgen.job import Job
-from vgen.ladder import Fitted, FittedVerifier, Ladder, OnDevice
-from vgen.machine import machine, peak_mib, versions
-from vgen.models.cache import KVCache
-from vgen.models.conditioning import Conditions, read_conditions
-from vgen.models.denoiser import TextBook, WanDenoiser
-from vgen.models.dit import VideoDiT
-from vgen.models.experts import Experts
+from vgen.ladder import FittedVerifier, Ladder
 from vgen.models.loaded import LoadedModel
 from vgen.models.residence import release_cached
-from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.step_cache import StepCache
-from vgen.models.vae import StreamingDecoder, as_pixels, encode_frames
+from vgen.models.vae import StreamingDecoder
 from vgen.performance import Fit, placed_keys
 from vgen.plan import check_memory, free_mib, in_one_clip
-from vgen.rolling import in_windows, rollout_over
-from vgen.samplers import (
-    Attempt,
-    Branches,
-    GivenNoise,
-    Guided,
-    NoisePolicy,
-    NoiseSource,
-    Piece,
-    Progress,
-    RedrawnNoise,
-    Rollout,
-    RolloutState,
-    Verifier,
-    redone,
-    redraw,
-    replayed,
-)
+from vgen.run_record import model_row, quantized_keys, run_record
+from vgen.samplers import Attempt, Piece, Progress, Rollout, RolloutState, Verifier, redone, replayed
+from vgen.schema import GenerateConfig
 from vgen.sparsity import record_rows
+from vgen.wiring import Wiring
 
-__all__ = ["RECORD_SCHEMA", "Event", "Run", "as_frames"]
-
-RECORD_SCHEMA = 3
+__all__ = ["Event", "Run", "as_frames"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +106,23 @@ class Run:
         calls = job.num_steps * model.dit.config.num_layers * (2 if job.guided else 1)
         if attention is None:
             attention = job.attention.build(calls, decay=job.sampling.decay, fusion=job.sampling.fusion)
-        self._attention = attention
+        self.attention = attention
         dits = [dit for dit in (model.dit, model.dit_2) if dit is not None]
         self.step_caches = [StepCache(*pair) for pair in zip(dits, job.step_cache.methods, strict=False)]
         self._resumed: int | None = None
         self._begun = False
+
+    @property
+    def wiring(self) -> Wiring:
+        """What its rollout is put together from."""
+        return Wiring(
+            model=self.model,
+            job=self.job,
+            ladder=self._ladder,
+            attention=self.attention,
+            step_caches=self.step_caches,
+            initial_CTHW=self.initial_CTHW,
+        )
 
     @property
     def resumable(self) -> bool:
@@ -167,14 +156,13 @@ class Run:
         try:
             yield from self._all_events(checkpoint, resume, output)
         finally:
-            self.__dict__.pop("_conditions", None)  # a run outlives its work, for its record
             release_cached()
 
     def _all_events(
         self, checkpoint: Checkpoint | None, resume: bool, output: dict[str, Any] | None
     ) -> Iterator[Event]:
         clock = _Clock(self.stages_s)
-        rollout, context = self._rollout()
+        rollout, context = self.wiring.rollout()
         state = rollout.start(context)
         if checkpoint is not None and resume:
             state = self._gone_on(rollout, context, checkpoint)
@@ -237,46 +225,24 @@ class Run:
     def record(self) -> dict[str, Any]:
         """How the clip was made; complete once the run has ended."""
         model, job = self.model, self.job
-        device, dtype = model.device, str(model.dit.dtype).removeprefix("torch.")
-        asked = flat(self.config)
-        base = job.base
-        return {
-            "schema": RECORD_SCHEMA,
-            "request": {key: asked[key] for key in self.said},
-            "resolved": job.resolved()
-            | {"run.device": str(device), "run.dtype": dtype}
-            | placed_keys(self._ladder.placement)
-            | _kept(model),
-            "explicit": self.said,
-            "seed": job.seed,
-            "model": {
-                "id": model.id,
-                "commit": model.commit,
-                "name": model.card.name,
-                "digests": model.digests(),
-                "lora": model.adapters.rows(),
-                "lora_fused": model.adapters.fused,
-                "quantization": None if model.quantization is None else model.quantization.scheme,
-            },
-            "versions": versions() | ({} if model.quantization is None else model.quantization.versions()),
-            "machine": machine(device),
-            "prompts": job.seen(model.vae.config.scale_factor_temporal),
-            "attention": record_rows(self._attention, job.sampling.table.per_step),
-            "step_cache": [cache.report() for cache in self.step_caches],
-            "image": _digest(job.image_YX3),
-            "last_image": _digest(job.last_image_YX3),
-            "extends": None if base is None else {"frames": len(base.frames), "sha256": base.sha256()},
-            "frames": {"asked": job.asked_frames, "made": sum(self._chunks), "sha256": self._digest.hexdigest()},
-            "search": self._search_record() if self.job.search.redo or self.draws is not None else None,
-            "drift": self._drift.report() if self._chunks else None,
-            "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
-            "plan_mib": asdict(self.plan) | {"peak": self.plan.peak},
-            "peak_mib": peak_mib(device),
-            "performance": {"chosen": self._fit.why, "rungs_taken": list(self._ladder.taken)},
-            "chunks": self._chunks,
-            "resumed_at": self._resumed,  # latent frame; what was measured is from there on
-            "notes": list(self.notes),
-        }
+        return run_record(
+            self,
+            device=model.device,
+            dtype=model.dit.dtype,
+            kept=placed_keys(self._ladder.placement) | quantized_keys(model),
+            model=model_row(model),
+            quantization=model.quantization,
+            prompts=job.seen(model.vae.config.scale_factor_temporal),
+            attention=record_rows(self.attention, job.sampling.table.per_step),
+            step_cache=[cache.report() for cache in self.step_caches],
+            base=job.base,
+            chunks=self._chunks,
+            sha256=self._digest.hexdigest(),
+            drift=self._drift.report() if self._chunks else None,
+            search=self._search_record() if job.search.redo or self.draws is not None else None,
+            performance={"chosen": self._fit.why, "rungs_taken": list(self._ladder.taken)},
+            resumed_at=self._resumed,
+        )
 
     def _denoised(
         self,
@@ -307,12 +273,12 @@ class Run:
         """The rollout's steps and pieces, made anew from before what is wrong where the job asks for it."""
         redo = self.job.search.redo
         if self.draws is not None:
-            yield from replayed(rollout, state, noise_of=self._noise, draws=self.draws)
+            yield from replayed(rollout, state, noise_of=self.wiring.noise, draws=self.draws)
         elif redo:
             assert self.verifier is not None
             known = tuple(self._attempts)
             verifier = FittedVerifier(verifier=self.verifier, ladder=self._ladder, residence=self.model.residence)
-            yield from redone(rollout, state, verifier, noise_of=self._noise, redo=redo, known=known)
+            yield from redone(rollout, state, verifier, noise_of=self.wiring.noise, redo=redo, known=known)
         else:
             yield from _pieces(rollout, state)
 
@@ -373,100 +339,6 @@ class Run:
         self._drift.add(frames_FYX3)
         self._chunks.append(len(frames_FYX3))
 
-    @torch.no_grad()
-    def _rollout(self) -> tuple[Rollout[Any], Any]:
-        """The sampler's axes, wired to the model, and the empty memory that it fills."""
-        job = self.job
-        denoise: Any = self._expert("transformer", self.model.dit, job.guidance_scale)
-        context: Any = self._context()
-        if context is not None and job.guidance_scale > 1:
-            context = Branches(context, self._context())
-        if self.model.dit_2 is not None:
-            assert self.model.boundary is not None and job.guidance_scale_2 is not None and context is None
-            low = self._expert("transformer_2", self.model.dit_2, job.guidance_scale_2)
-            denoise = Experts(high=denoise, low=low, boundary=self.model.boundary)
-        noise = self._noise(0)
-        rollout = rollout_over(
-            job,
-            Fitted(denoise=in_windows(job, denoise, noise, job.latent_shape), ladder=self._ladder),
-            noise,
-            shape=job.latent_shape,
-            known_CTHW=self._known_latents(),
-            device=self.model.device,
-        )
-        return rollout, context
-
-    def _noise(self, draw: int) -> NoisePolicy:
-        """The noise of a draw; 0 is the seed's own."""
-        sampling, source = self.job.sampling, NoiseSource(self.job.seed)
-        if draw:
-            return RedrawnNoise(sampling.noise(source), sampling.noise(redraw(source, draw)))
-        return sampling.noise(source) if self.initial_CTHW is None else GivenNoise(self.initial_CTHW, source)
-
-    def _expert(self, part: str, dit: VideoDiT, scale: float) -> Any:
-        """One transformer with the job's prompts, guided where the scale asks for it."""
-        denoise: Any = self._denoiser(dit, self.job.prompts, "cond")
-        if scale > 1:
-            uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts), "uncond")
-            denoise = Guided(cond=denoise, uncond=uncond, scale=scale)
-        return OnDevice(denoise=denoise, residence=self.model.residence, part=part)
-
-    def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...], branch: str) -> WanDenoiser:
-        sampling, read = self.job.sampling, self._conditions
-        riflex = None
-        if sampling.repeat is not None:
-            k, _ = intrinsic_frequency(sampling.repeat, dit.config.attention_head_dim)
-            riflex = Riflex(k=k, length=sampling.reach)
-        return WanDenoiser(
-            dit=dit,
-            texts=TextBook(dit, [read.states[prompt] for prompt in prompts], image_BMD=read.image_BMD),
-            attention=self._attention,
-            rope=Rope(positions=sampling.positions, riflex=riflex),
-            causal_block=sampling.causal_block,
-            image_CTHW=read.image_CTHW,
-            cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
-        )
-
-    @cached_property
-    def _conditions(self) -> Conditions:
-        """What the denoisers read: each text and image encoded once."""
-        job = self.job
-
-        def step() -> Conditions:
-            return read_conditions(
-                self.model,
-                prompts=(*job.prompts, job.negative_prompt) if job.guided else job.prompts,
-                images_YX3=[image for image in (job.image_YX3, job.last_image_YX3) if image is not None],
-                num_frames=job.num_frames,
-            )
-
-        return self._ladder.attempt("text", step)
-
-    def _context(self) -> KVCache | None:
-        sampling, layers = self.job.sampling, self.model.dit.config.num_layers
-        room, turned = sampling.cache_frames, sampling.positions is None
-        return KVCache(layers=layers, capacity=room, turned=turned) if room else None
-
-    def _known_latents(self) -> Tensor | None:
-        """Of the image, or of the end of a clip that is gone on from."""
-        job = self.job
-        if not job.known:
-            return None
-        if job.image_YX3 is not None:
-            return self._encoded(job.image_YX3[None])
-        assert job.base is not None, "what is known is an image or a clip"
-        per_latent = self.model.vae.config.scale_factor_temporal
-        return self._encoded(job.base.frames[-(1 + per_latent * (job.known - 1)) :])
-
-    def _encoded(self, frames_FYX3: NDArray[np.uint8]) -> Tensor:
-        vae = self.model.vae
-
-        def step() -> Tensor:
-            self.model.residence.use("vae")
-            return encode_frames(vae, as_pixels(vae, frames_FYX3))[0]
-
-        return self._ladder.attempt("encode", step)
-
 
 def as_frames(pixels_BCFYX: Tensor) -> Frames:
     """What a decoder hands out, in -1..1, as the frames of one clip.
@@ -476,16 +348,6 @@ def as_frames(pixels_BCFYX: Tensor) -> Frames:
     """
     pixels_FYX3 = (pixels_BCFYX[0].permute(1, 2, 3, 0) + 1.0) / 2.0
     return to_uint8(pixels_FYX3.cpu().numpy())
-
-
-def _kept(model: LoadedModel) -> dict[str, Any]:
-    """How the weights are kept, as config keys; no path of a file, which replay is told."""
-    kept = model.quantization
-    return {} if kept is None or kept.files else {"model.quantization": kept.scheme}
-
-
-def _digest(image_YX3: NDArray[np.uint8] | None) -> dict[str, str] | None:
-    return None if image_YX3 is None else {"sha256": digest_of(image_YX3[None])}
 
 
 def _pieces(rollout: Rollout[Any], state: RolloutState) -> Iterator[Progress | Piece]:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vgen.config import SamplerConfig, sampler_presets, sigmas_problem
 from vgen.errors import ConfigError, ModelError
 from vgen.models.card import ModelCard
+from vgen.presets import sampler_presets
 from vgen.samplers import (
     BlendedTimeline,
     CachePositions,
@@ -40,6 +40,7 @@ from vgen.samplers import (
     Timeline,
     Trapezoid,
 )
+from vgen.schema import SamplerConfig, sigmas_problem
 
 __all__ = ["SAMPLER_KEYS", "Sampling", "resolve_sampling"]
 

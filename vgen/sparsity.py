@@ -6,8 +6,9 @@ from typing import Any
 
 from vgen.attention import Dense, Full, Ran, Schedule, SparseAttention, TemporalDecay, VideoAttention, WindowFusion
 from vgen.attention.catalogue import PATTERNS, make_pattern
-from vgen.config import AttentionConfig, attention_presets
 from vgen.errors import ConfigError, nearest
+from vgen.presets import attention_presets
+from vgen.schema import AttentionConfig
 
 __all__ = ["ATTENTION_KEYS", "AttentionSettings", "record_rows", "resolve_attention"]
 

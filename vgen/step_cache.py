@@ -8,12 +8,12 @@ them at one level but for clean ones. That is read off the moves of the schedule
 from dataclasses import dataclass, fields
 from typing import Any
 
-from vgen.config import StepCacheConfig
 from vgen.errors import ConfigError, ModelError
 from vgen.models.loaded import LoadedModel
 from vgen.models.step_cache import CacheMethod
 from vgen.samplers import Lift
 from vgen.sampling import Sampling
+from vgen.schema import StepCacheConfig
 
 __all__ = ["STEP_CACHE_KEYS", "StepCaching", "resolve_step_cache"]
 

@@ -16,8 +16,8 @@ from vgen.attention.counting import kept_pairs
 from vgen.attention.planning import block_map
 from vgen.attention.radial import Band, Radial, RadialBlocks
 from vgen.attention.show import effective_density
-from vgen.config import attention_presets
 from vgen.errors import ConfigError
+from vgen.presets import attention_presets
 from vgen.shapes import TokenGrid
 
 CPU = torch.device("cpu")

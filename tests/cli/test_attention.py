@@ -9,7 +9,7 @@ from PIL import Image
 from tests.folders import tiny_folder
 from vgen.attention.executors import EXECUTORS
 from vgen.cli import _run
-from vgen.config import EXECUTORS as NAMES
+from vgen.schema import EXECUTORS as NAMES
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

@@ -16,7 +16,8 @@ from PIL import Image
 from tests.folders import tiny_folder
 from vgen.cli import _run
 from vgen.clip import Clip
-from vgen.run import RECORD_SCHEMA, Event, Run
+from vgen.run import Event, Run
+from vgen.run_record import RECORD_SCHEMA
 
 PROMPT = "a red ball rolls"
 

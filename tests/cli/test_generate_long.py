@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tests.folders import tiny_folder
 from vgen.cli import _run
 from vgen.clip import Clip
-from vgen.config import sampler_presets
+from vgen.presets import sampler_presets
 from vgen.records import read_record
 from vgen.run import Event, Run
 

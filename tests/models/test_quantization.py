@@ -12,13 +12,13 @@ from torch import nn
 
 from tests.folders import tiny_folder
 from tests.models.tiny import latents, words
-from vgen.config import QUANTIZATIONS
 from vgen.errors import ConfigError, ModelError, ResourceError
 from vgen.models.components import weigh
 from vgen.models.load import load_model
 from vgen.models.loaded import LoadedModel, own_model
 from vgen.models.quantization import SCHEMES, Quantization, stored_bytes
 from vgen.pipeline import VideoPipeline
+from vgen.schema import QUANTIZATIONS
 
 CPU, MIB = torch.device("cpu"), 1 << 20
 needs_torchao = pytest.mark.skipif(

@@ -67,7 +67,7 @@ def test_sparse_attention_is_counted_as_it_runs(folders: dict[str, Path]) -> Non
     work = work_of(run.job, run.model)
     for _ in run:
         pass
-    attention = run._attention
+    attention = run.attention
     assert isinstance(attention, SparseAttention)
     pairs = sum(row.block_density * row.pairs for row in attention.explain())
     assert work.self_attention == pytest.approx(4 * 48 * pairs) and work.density is not None and work.density < 0.6

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from tests.stock.test_oracle import PROMPT, picture
 from vgen.cli.app import app
 from vgen.clip import Clip
-from vgen.config import flat, merge
+from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, NumericalError, VgenError
 from vgen.pipeline import VideoPipeline
+from vgen.schema import flat
 from vgen.search import BestOf
 from vgen.stock.refusals import SERVED
 from vgen.stock.run import StockRun

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from tests.folders import tiny_folder
 from vgen.clip import Clip
-from vgen.config import AttentionConfig, merge
+from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.models.conditioning import read_conditions
 from vgen.models.load import load_model
 from vgen.models.loaded import own_model
 from vgen.models.vae import as_pixels, encode_frames
 from vgen.pipeline import VideoPipeline
+from vgen.schema import AttentionConfig
 from vgen.sparsity import resolve_attention
 from vgen.training.captioned import read_captioned, windows
 from vgen.training.loop import TrainingRecord

@@ -32,7 +32,7 @@ from vgen.models.load import load_model
 from vgen.models.loaded import LoadedModel, own_model
 from vgen.pipeline import VideoPipeline
 from vgen.records import read_record, write_record
-from vgen.run import RECORD_SCHEMA
+from vgen.run_record import RECORD_SCHEMA
 from vgen.video.ffmpeg import VIDEO_KINDS, probe_stream
 from vgen.video.read import probe, read_video
 from vgen.yaml_text import MAX_DEPTH, MAX_NODES, load_yaml

@@ -20,7 +20,7 @@ import psutil
 
 from vgen.bench.sampler_costs import Counted
 from vgen.bench.stamp import commit
-from vgen.config import OutputConfig, merge, sampler_presets
+from vgen.config import merge
 from vgen.errors import ResourceError
 from vgen.frames import Frames
 from vgen.job import Job
@@ -30,7 +30,9 @@ from vgen.playground.render import render
 from vgen.playground.scene import Scene
 from vgen.playground.score import held_out_prompts
 from vgen.playground.simulate import simulate
+from vgen.presets import sampler_presets
 from vgen.run import Run
+from vgen.schema import OutputConfig
 from vgen.shapes import window_starts
 
 __all__ = ["LENGTHS", "Case", "Write", "clip_rows", "memory_growth", "picture_of", "run_case", "start"]

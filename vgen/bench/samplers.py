@@ -24,12 +24,12 @@ from vgen.bench.sampler_clips import LENGTHS, clip_rows, memory_growth
 from vgen.bench.sampler_colours import colour_rows, real_share
 from vgen.bench.sampler_costs import cache_cost, freenoise_cost
 from vgen.bench.stamp import commit
-from vgen.config import sampler_presets
 from vgen.errors import ConfigError, ResourceError, nearest
 from vgen.files import replacing
 from vgen.machine import machine, pick_device, versions
 from vgen.models.folder import EMBEDDED
 from vgen.pipeline import VideoPipeline
+from vgen.presets import sampler_presets
 
 __all__ = ["PARTS", "RESULTS", "Asked", "bench_samplers"]
 

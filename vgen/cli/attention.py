@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from vgen.config import attention_presets, knob_of, parse_assignments
+from vgen.config import parse_assignments
 from vgen.errors import ConfigError, InputError, nearest
+from vgen.presets import attention_presets
+from vgen.schema import knob_of
 
 __all__ = ["app"]
 

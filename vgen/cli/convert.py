@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from vgen.config import DTYPES
 from vgen.convert.methods import METHODS
 from vgen.errors import ConfigError, nearest
+from vgen.schema import DTYPES
 
 __all__ = ["convert"]
 

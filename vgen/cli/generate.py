@@ -11,9 +11,10 @@ from typer.core import TyperCommand
 
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
-from vgen.config import GROUPS, GenerateConfig, merge, parse_assignments, read_config, read_story, require_prompt
+from vgen.config import merge, parse_assignments, read_config, read_story, require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.models.lora_request import lora_rows
+from vgen.schema import GROUPS, GenerateConfig
 
 if TYPE_CHECKING:
     from vgen.pipeline import VideoPipeline

@@ -16,13 +16,13 @@ from vgen.cli.formats import Format
 from vgen.cli.preview import write_preview
 from vgen.cli.progress import say, show, watched
 from vgen.clip import Clip, default_output
-from vgen.config import OutputConfig
 from vgen.files import check_file, remove, replacing
 from vgen.job import Job
 from vgen.models.folder import EMBEDDED
 from vgen.models.loaded import own_model
 from vgen.records import check_record, comment_of, write_record
 from vgen.run import Event
+from vgen.schema import OutputConfig
 from vgen.search import AnyRun
 from vgen.stock.job import StockJob
 from vgen.video.write import VideoWriter, check_output, open_writer

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgen.config import knob_of
 from vgen.errors import ConfigError, InputError, ModelError
+from vgen.schema import knob_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def checked(past: dict[str, Any], where: Path) -> dict[str, Any]:
         ConfigError: another schema, or something that no run of vgen writes.
     """
     from vgen.job import RESOLVED_KEYS
-    from vgen.run import RECORD_SCHEMA
+    from vgen.run_record import RECORD_SCHEMA
 
     if past.get("schema") != RECORD_SCHEMA:
         raise ConfigError(f"{where}: record schema {past.get('schema')!r}; this vgen reads {RECORD_SCHEMA}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vgen.cli.formats import Format
-from vgen.config import GenerateConfig
 from vgen.errors import ConfigError, ResourceError, VgenError
+from vgen.schema import GenerateConfig
 
 if TYPE_CHECKING:
     from vgen.job import Job
@@ -155,8 +155,8 @@ def three_lines(one: "Estimate") -> list[str]:
 
 def remedies(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) -> list[str]:
     """Flags each of which would make a request fit that does not, as tried on the model without weights."""
-    from vgen.config import PerformanceConfig
     from vgen.pipeline import VideoPipeline
+    from vgen.schema import PerformanceConfig
 
     found = []
     if config.performance.mode != "memory":

@@ -7,8 +7,9 @@ import typer
 
 from vgen.cli.download import Download, ready
 from vgen.cli.past import base_of, check_commit, check_gguf, checked, draws_of, image_of, loras_of, set_threads
-from vgen.config import OutputConfig, merge
+from vgen.config import merge
 from vgen.errors import InputError, ModelError
+from vgen.schema import OutputConfig
 
 __all__ = ["replay"]
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from vgen.cli.download import ready
 from vgen.cli.formats import Format
-from vgen.config import OutputConfig, merge
+from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError
+from vgen.schema import OutputConfig
 
 if TYPE_CHECKING:
     from vgen.checkpoint import Checkpoint

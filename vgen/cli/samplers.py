@@ -7,8 +7,8 @@ import typer
 
 from vgen.cli.formats import Format
 from vgen.cli.progress import say
-from vgen.config import sampler_presets, sampler_titles
 from vgen.errors import InputError, nearest
+from vgen.presets import sampler_presets, sampler_titles
 
 __all__ = ["samplers"]
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from vgen.cli.download import Download, ready
-from vgen.config import AttentionConfig, merge, read_config
+from vgen.config import merge, read_config
 from vgen.errors import ConfigError, InputError, ResourceError
+from vgen.schema import AttentionConfig
 
 __all__ = ["lora"]
 

@@ -13,8 +13,9 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vgen.config import SOLVERS, OneOf, Range, sampler_presets, sigmas_problem
 from vgen.errors import ConfigError, ModelError
+from vgen.presets import sampler_presets
+from vgen.schema import SOLVERS, OneOf, Range, sigmas_problem
 from vgen.yaml_text import load_yaml
 
 __all__ = ["CARD_FILE", "TRAININGS", "ModelCard", "card_for"]

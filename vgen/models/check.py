@@ -18,7 +18,6 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.card import ModelCard
 from vgen.models.dit import VideoDiT
@@ -38,6 +37,7 @@ from vgen.models.settings import (
     unsupported,
 )
 from vgen.models.stock.catalogue import STOCK
+from vgen.schema import Range
 
 __all__ = ["ALLOWED", "EXTRA", "check_card", "check_configs", "check_depth", "check_index", "encoder_config"]
 

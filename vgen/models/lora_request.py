@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vgen.config import Range
 from vgen.errors import ConfigError
+from vgen.schema import Range
 
 __all__ = ["LoraRequest", "LoraSource", "lora_request", "lora_rows"]
 

@@ -1,7 +1,7 @@
 """Weights of the transformer kept in fewer bits: torchao's schemes while a folder loads, and files in GGUF.
 
 What a scheme does is the library's; here stand which there are, what they need, and what they weigh. Both libraries are
-extras. GGUF files are read in `gguf_file.py`. A new scheme is a row of SCHEMES and a name in `vgen/config.py`.
+extras. GGUF files are read in `gguf_file.py`. A new scheme is a row of SCHEMES and a name in `vgen/schema.py`.
 """
 
 from collections.abc import Iterable

@@ -6,9 +6,9 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, TypeAlias
 
-from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.files import REFUSED_ENDING
+from vgen.schema import Range
 
 __all__ = [
     "Config",

@@ -18,9 +18,9 @@ from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.settings import Config, count, is_list, number, unsupported
+from vgen.schema import Range
 
 __all__ = [
     "ImageEncoder",

@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vgen.config import GenerateConfig, require_prompt
+from vgen.config import require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.images import fit_image
-from vgen.job import SEED_BITS, asked_frames, size_of, story_of
+from vgen.job import SEED_BITS, asked_frames, size_of
 from vgen.layouts import check_images
 from vgen.models.stock.family import Shape, Shot
 from vgen.models.stock.model import StockModel
+from vgen.schema import GenerateConfig
 from vgen.sparsity import AttentionSettings, resolve_attention
+from vgen.story import story_of
 
 __all__ = ["StockJob", "layers_of", "resolve_stock"]
 

@@ -5,9 +5,9 @@ A pipeline of diffusers makes one whole clip of one prompt, by steps of its own.
 
 from collections.abc import Sequence
 
-from vgen.config import GenerateConfig, flat, knob_of
 from vgen.errors import ConfigError
 from vgen.models.stock.model import StockModel
+from vgen.schema import GenerateConfig, flat, knob_of
 from vgen.sparsity import ATTENTION_KEYS
 
 __all__ = ["refuse_foreign"]

@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -17,16 +16,16 @@ from torch import Tensor
 from vgen.attention import VideoAttention
 from vgen.checkpoint import Checkpoint
 from vgen.clip import Clip
-from vgen.config import GenerateConfig, flat
 from vgen.drift import DriftMeter
 from vgen.errors import ModelError, NumericalError
 from vgen.frames import Frames, digest_of
-from vgen.machine import machine, peak_mib, versions
 from vgen.models.families import install
 from vgen.models.stock.family import stacked_noise
 from vgen.models.stock.model import StockModel
 from vgen.plan import Plan, check_memory, free_mib
-from vgen.run import RECORD_SCHEMA, Event, as_frames
+from vgen.run import Event, as_frames
+from vgen.run_record import run_record
+from vgen.schema import GenerateConfig
 from vgen.sparsity import record_rows
 from vgen.stock.job import StockJob, layers_of
 from vgen.stock.steps import steps_of
@@ -139,15 +138,11 @@ class StockRun:
     def record(self) -> dict[str, Any]:
         """How the clip was made, as `Run.record`; complete once the run has ended."""
         model, job, made = self.model, self.job, self._frames_FYX3
-        device, dtype = model.dit.device, str(model.dit.dtype).removeprefix("torch.")
-        asked, image = flat(self.config), self.job.image_YX3
-        return {
-            "schema": RECORD_SCHEMA,
-            "request": {key: asked[key] for key in self.said},
-            "resolved": job.resolved() | {"run.device": str(device), "run.dtype": dtype},
-            "explicit": self.said,
-            "seed": job.seed,
-            "model": {
+        return run_record(
+            self,
+            device=model.dit.device,
+            dtype=model.dit.dtype,
+            model={
                 "id": model.id,
                 "commit": model.commit,
                 "name": model.card.name,
@@ -157,29 +152,12 @@ class StockRun:
                 "lora_fused": False,
                 "quantization": None,
             },
-            "versions": versions(),
-            "machine": machine(device),
-            "prompts": job.seen(),
-            "attention": record_rows(self._attention, job.levels),
-            "step_cache": [],
-            "image": None if image is None else {"sha256": digest_of(image[None])},
-            "last_image": None,
-            "extends": None,
-            "frames": {
-                "asked": job.asked_frames,
-                "made": 0 if made is None else len(made),
-                "sha256": None if made is None else digest_of(made),
-            },
-            "search": None,
-            "drift": None if made is None else self._drift(made),
-            "stages_s": {stage: round(seconds, 3) for stage, seconds in self.stages_s.items()},
-            "plan_mib": asdict(self.plan) | {"peak": self.plan.peak},
-            "peak_mib": peak_mib(device),
-            "performance": None,
-            "chunks": [] if made is None else [len(made)],
-            "resumed_at": None,
-            "notes": list(self.notes),
-        }
+            prompts=job.seen(),
+            attention=record_rows(self._attention, job.levels),
+            chunks=[] if made is None else [len(made)],
+            sha256=None if made is None else digest_of(made),
+            drift=None if made is None else self._drift(made),
+        )
 
     def _own_pipe(self) -> Any:
         """The model's pipeline with a scheduler of its own, whose state is the run's."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vgen.attention import VideoAttention
-from vgen.config import GenerateConfig
 from vgen.images import LoadedImage
 from vgen.models.stock.model import StockModel
 from vgen.plan import check_memory, free_mib
+from vgen.schema import GenerateConfig
 from vgen.stock.job import resolve_stock
 from vgen.stock.plan import stock_plan
 from vgen.stock.refusals import refuse_foreign

@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from diffusers import WanPipeline
 
-from vgen.config import AttentionConfig
 from vgen.errors import InputError
 from vgen.files import check_parent, os_errors, partial_path, publish, remove
 from vgen.models.card import ModelCard
@@ -20,6 +19,7 @@ from vgen.models.loaded import LoadedModel, own_model
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import pixel_frames
 from vgen.samplers import SigmaTable
+from vgen.schema import AttentionConfig
 from vgen.sparsity import AttentionSettings, resolve_attention
 from vgen.training.captioned import Captioned, read_captioned
 from vgen.training.loop import TrainingRecord

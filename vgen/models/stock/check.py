@@ -10,7 +10,6 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.card import ModelCard
 from vgen.models.settings import (
@@ -26,6 +25,7 @@ from vgen.models.settings import (
 )
 from vgen.models.stock.encoders import check_encoder
 from vgen.models.stock.family import Family
+from vgen.schema import Range
 
 __all__ = ["check_stock", "check_stock_card", "check_stock_index", "completed"]
 

@@ -19,10 +19,10 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from vgen.config import Range
 from vgen.errors import InputError, ModelError
 from vgen.models.stock.family import Configs, Family, Grid, Shape, Shot, agree, first_frame
 from vgen.models.stock.t5 import BUILDERS, TEXT_PARTS, encode
+from vgen.schema import Range
 
 __all__ = ["COGVIDEOX"]
 

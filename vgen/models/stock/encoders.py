@@ -6,9 +6,9 @@ from typing import Any
 
 from transformers import CLIPTextConfig, LlamaConfig, T5Config
 
-from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.settings import Config, check_derived, count, number
+from vgen.schema import Range
 
 __all__ = ["bare_names", "check_encoder", "clip_config", "llama_config", "t5_config"]
 

@@ -20,11 +20,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vgen.config import Range
 from vgen.errors import InputError, ModelError
 from vgen.models.stock.encoders import clip_config, llama_config
 from vgen.models.stock.family import Configs, Family, Grid, Shape, Shot, agree, count_tokens
 from vgen.models.stock.t5 import FLOW
+from vgen.schema import Range
 
 __all__ = ["HUNYUAN"]
 

@@ -14,10 +14,10 @@ from diffusers import AutoencoderKLLTXVideo, LTXImageToVideoPipeline, LTXPipelin
 from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift
 from torch import Tensor
 
-from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.stock.family import Configs, Family, Grid, Shape, Shot, agree, first_frame
 from vgen.models.stock.t5 import BUILDERS, FLOW, TEXT_PARTS, encode
+from vgen.schema import Range
 
 __all__ = ["DECODE_NOISE", "DECODE_TIMESTEP", "LTX"]
 

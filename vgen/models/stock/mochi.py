@@ -8,10 +8,10 @@ from diffusers import AutoencoderKLMochi, MochiPipeline, MochiTransformer3DModel
 from diffusers.pipelines.mochi.pipeline_mochi import linear_quadratic_schedule
 from torch import Tensor
 
-from vgen.config import Range
 from vgen.errors import ModelError
 from vgen.models.stock.family import Configs, Family, Grid, Shape, Shot, agree
 from vgen.models.stock.t5 import BUILDERS, FLOW, TEXT_PARTS, encode
+from vgen.schema import Range
 
 __all__ = ["MOCHI"]
 
