@@ -147,7 +147,8 @@ def _experts(checked: CheckedFolder) -> list[str]:
 
 def _blocks(checked: CheckedFolder) -> int:
     """How many blocks a transformer has."""
-    return int(checked.configs["transformer"].get("num_layers", 40))
+    usual = defaults(checked.classes["transformer"])
+    return int((usual | checked.configs["transformer"])["num_layers"])
 
 
 def _loras(model: str, checked: CheckedFolder, asked: Sequence[LoraRequest]) -> list[LoraFile]:
