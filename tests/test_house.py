@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attention": {"shapes"},
     "samplers": {"shapes"},
     "playground": {"shapes", "clip", "config"},
-    "models": {"shapes", "attention", "samplers", "presets"},
+    "models": {"shapes", "attention", "files", "machine", "samplers", "presets"},
     "processes": {"errors"},
     "judge": {"clip", "playground", "config", "processes", "lines"},
     "convert": {"models", "files"},

@@ -1,5 +1,6 @@
 """What the run stands on: device, dtype, versions, peak memory; chosen by name and written to the record."""
 
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from vgen import __version__
 from vgen.errors import ConfigError, ResourceError
 
-__all__ = ["machine", "peak_mib", "pick_device", "pick_dtype", "versions"]
+__all__ = ["cache_home", "machine", "peak_mib", "pick_device", "pick_dtype", "versions"]
 
 RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -47,6 +48,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES:
         raise ConfigError(f"unknown dtype '{name}'; possible: auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def cache_home() -> Path:
+    """The folder of what is kept between runs and can be made again, XDG_CACHE_HOME's or the home's."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vgen"
 
 
 def versions() -> dict[str, str]:

@@ -15,8 +15,8 @@ from torch import Tensor
 from vgen.errors import ModelError
 from vgen.models.card import CARD_FILE, ModelCard
 from vgen.models.check import ALLOWED
+from vgen.models.digests import file_digest
 from vgen.models.dit import VideoDiT
-from vgen.models.files import sha256_of
 from vgen.models.hub import INDEX_FILE
 from vgen.models.lora import Adapters
 from vgen.models.quantization import GGUF, Quantization, replaced_files
@@ -105,7 +105,7 @@ class LoadedModel:
             for part, file in replaced_files(self.quantization).items():
                 relative = {n: p for n, p in relative.items() if p.parent.name != part or n.endswith("config.json")}
                 relative[f"{part}.{GGUF}"] = file
-            self._digests.update({name: sha256_of(path) for name, path in sorted(relative.items())})
+            self._digests.update({name: file_digest(path) for name, path in sorted(relative.items())})
         return dict(self._digests)
 
 

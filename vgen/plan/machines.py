@@ -3,7 +3,6 @@ published and whose shares of them are assumed. A plan names the one that it use
 """
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from torch.nn.functional import conv3d, scaled_dot_product_attention
 
 from vgen.errors import ConfigError, nearest
 from vgen.files import partial_path, publish
-from vgen.machine import machine
+from vgen.machine import cache_home, machine
 
 __all__ = ["MEASURE", "Profile", "kept_profile", "measure", "memory_of", "pick_profile", "shipped"]
 
@@ -150,10 +149,9 @@ def _shipped(name: str, dtype: torch.dtype) -> Profile:
 
 
 def _path(device: torch.device, dtype: torch.dtype) -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = re.sub(r"[^a-z0-9]+", "-", str(machine(device)["device"]).lower()).strip("-")
     kind = str(dtype).removeprefix("torch.")
-    return home / "vgen" / "machines" / f"{name}-{kind}-{torch.get_num_threads()}.json"
+    return cache_home() / "machines" / f"{name}-{kind}-{torch.get_num_threads()}.json"
 
 
 def _best_s(compute: Callable[[], object], device: torch.device) -> float:

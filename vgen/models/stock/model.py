@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vgen.models.card import ModelCard
-from vgen.models.files import sha256_of
+from vgen.models.digests import file_digest
 from vgen.models.stock.family import Family, Grid
 
 __all__ = ["StockModel"]
@@ -74,5 +74,5 @@ class StockModel:
         """sha256 of every file that a run depends on, by its path in the folder; computed once."""
         if not self._digests:
             relative = {path.relative_to(self.folder).as_posix(): path for path in self.files}
-            self._digests.update({name: sha256_of(path) for name, path in sorted(relative.items())})
+            self._digests.update({name: file_digest(path) for name, path in sorted(relative.items())})
         return dict(self._digests)
