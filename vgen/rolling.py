@@ -1,14 +1,36 @@
 """From a job's sampling to a `Rollout`, over whatever denoises: a model, or what only counts its calls."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vgen.job import Job
-from vgen.samplers import CoupledWindows, NoisePolicy, Rollout, Windowed
+from vgen.models.experts import Experts
+from vgen.samplers import Branches, CoupledWindows, NoisePolicy, Rollout, Windowed
 
-__all__ = ["in_windows", "rollout_over"]
+__all__ = ["in_windows", "over_experts", "rollout_over"]
+
+
+def over_experts(
+    job: Job, boundary: float | None, expert: Callable[[str, float], Any], memory: Callable[[], Any]
+) -> tuple[Any, Any]:
+    """The denoiser of all transformers, and the memory of its guidance branches; None where nothing is remembered.
+
+    Args:
+        boundary: between two transformers; None where there is one.
+        expert: what denoises with a transformer, by its name and guidance.
+        memory: makes an empty one.
+    """
+    denoise, context = expert("transformer", job.guidance_scale), memory()
+    if context is not None and job.guidance_scale > 1:
+        context = Branches(context, memory())
+    if job.guidance_scale_2 is not None:
+        assert boundary is not None and context is None, "two transformers share no memory"
+        low = expert("transformer_2", job.guidance_scale_2)
+        denoise = Experts(high=denoise, low=low, boundary=boundary)
+    return denoise, context
 
 
 def in_windows(job: Job, denoise: Any, noise: NoisePolicy, shape: tuple[int, int, int]) -> Any:

@@ -20,13 +20,12 @@ from vgen.models.cache import KVCache
 from vgen.models.conditioning import Conditions, read_conditions
 from vgen.models.denoiser import TextBook, WanDenoiser
 from vgen.models.dit import VideoDiT
-from vgen.models.experts import Experts
 from vgen.models.loaded import LoadedModel
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.step_cache import StepCache
 from vgen.models.vae import as_pixels, encode_frames
-from vgen.rolling import in_windows, rollout_over
-from vgen.samplers import Branches, GivenNoise, Guided, NoisePolicy, NoiseSource, RedrawnNoise, Rollout, redraw
+from vgen.rolling import in_windows, over_experts, rollout_over
+from vgen.samplers import GivenNoise, Guided, NoisePolicy, NoiseSource, RedrawnNoise, Rollout, redraw
 
 __all__ = ["Wiring"]
 
@@ -55,14 +54,13 @@ class Wiring:
     def rollout(self) -> tuple[Rollout[Any], Any]:
         """The sampler's axes, wired to the model, and the empty memory that it fills."""
         job, model, read = self.job, self.model, self.conditions()
-        denoise: Any = self._expert("transformer", model.dit, job.guidance_scale, read)
-        context: Any = self._context()
-        if context is not None and job.guidance_scale > 1:
-            context = Branches(context, self._context())
-        if model.dit_2 is not None:
-            assert model.boundary is not None and job.guidance_scale_2 is not None and context is None
-            low = self._expert("transformer_2", model.dit_2, job.guidance_scale_2, read)
-            denoise = Experts(high=denoise, low=low, boundary=model.boundary)
+
+        def expert(part: str, scale: float) -> Any:
+            dit = model.dit if part == "transformer" else model.dit_2
+            assert dit is not None, f"no {part} to guide"
+            return self._expert(part, dit, scale, read)
+
+        denoise, context = over_experts(job, model.boundary, expert, self._context)
         noise = self.noise(0)
         rollout = rollout_over(
             job,

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from vgen.job import Job
-from vgen.models.experts import Experts
 from vgen.models.loaded import LoadedModel
-from vgen.rolling import in_windows, rollout_over
-from vgen.samplers import Branches, Cue, Guided
+from vgen.rolling import in_windows, over_experts, rollout_over
+from vgen.samplers import Cue, Guided
 
 __all__ = ["Pass", "passes_of"]
 
@@ -117,13 +116,10 @@ def passes_of(job: Job, model: LoadedModel) -> tuple[Counter[Pass], dict[str, in
             return tallies[part][0]
         return Guided(cond=tallies[part][0], uncond=tallies[part][1], scale=scale)
 
-    denoise = expert("transformer", job.guidance_scale)
-    if model.dit_2 is not None:
-        assert model.boundary is not None and job.guidance_scale_2 is not None
-        denoise = Experts(high=denoise, low=expert("transformer_2", job.guidance_scale_2), boundary=model.boundary)
-    context: Any = None
-    if job.sampling.cache_frames:
-        context = Branches(_Seen(), _Seen()) if job.guidance_scale > 1 else _Seen()
+    def memory() -> _Seen | None:
+        return _Seen() if job.sampling.cache_frames else None
+
+    denoise, context = over_experts(job, model.boundary, expert, memory)
     noise = _NoNoise()
     rollout = rollout_over(
         job,
