@@ -151,7 +151,7 @@ def loras_of(past: dict[str, Any], named: "Sequence[str]", where: Path) -> "list
         ModelError: one is missing, too many are named, or one is not of the record.
         ConfigError: something that no run of vgen writes.
     """
-    from vgen.models.files import sha256_of
+    from vgen.models.digests import file_digest
     from vgen.models.lora_file import find_lora
     from vgen.models.lora_request import lora_request
 
@@ -163,7 +163,7 @@ def loras_of(past: dict[str, Any], named: "Sequence[str]", where: Path) -> "list
     if rows and not named:
         some = ", ".join(str(row.get("file"))[:60] for row in rows)
         raise ModelError(f"{where}: made with LoRA {some}; name each with --lora")
-    files = {sha256_of(find_lora(lora_request(word))): word for word in named}
+    files = {file_digest(find_lora(lora_request(word))): word for word in named}
     strange = [word for digest, word in files.items() if digest not in {row["sha256"] for row in rows}]
     if strange:
         raise ModelError(f"{where}: not made with LoRA '{strange[0]}', whose digest is another")

@@ -24,6 +24,7 @@ from vgen.models.check import check_depth
 from vgen.models.files import check_added_tokens, check_tensors, tensor_shapes, weight_bytes
 from vgen.models.folder import CheckedFolder, check_folder, find_folder
 from vgen.models.quantization import GGUF, Quantization, quantized_bytes
+from vgen.models.settings import defaults
 from vgen.models.stock.encoders import bare_names
 from vgen.models.vision import read_tensors
 from vgen.models.vocabulary import check_vocabulary
@@ -33,6 +34,7 @@ __all__ = [
     "Naming",
     "build_skeleton",
     "component_dtypes",
+    "load_scheduler",
     "load_tokenizer",
     "load_weights",
     "weigh",
@@ -192,6 +194,17 @@ def _without_bars() -> Iterator[None]:
     finally:
         for library in drawing:
             library.enable_progress_bar()
+
+
+def load_scheduler(checked: CheckedFolder) -> Any:
+    """The scheduler, of its class's own settings alone: what others a config holds, its library would print.
+
+    Raises:
+        ModelError: its settings make none.
+    """
+    with Naming(checked.folder / "scheduler"):
+        cls, config = checked.classes["scheduler"], checked.configs["scheduler"]
+        return cls.from_config({key: config[key] for key in defaults(cls) if key in config})
 
 
 def load_tokenizer(

@@ -7,17 +7,33 @@ the system's own, which nobody can set back. What is kept is a cache: lost or da
 import contextlib
 import json
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from vgen.files import partial_path
+from vgen.errors import InputError
+from vgen.files import replacing
 from vgen.machine import cache_home
+from vgen.models.card import CARD_FILE
 from vgen.models.files import sha256_of
+from vgen.models.hub import INDEX_FILE
 
-__all__ = ["file_digest"]
+__all__ = ["digests_of", "file_digest", "files_of"]
 
 LARGE_BYTES = 64 << 20  # smaller ones are read in a blink
 MOST_KEPT = 1000
 SETTLED_NS = 2_000_000_000  # a file system's times are coarse: a later change could bear the same
+
+
+def files_of(folder: Path, parts: Iterable[str]) -> dict[str, Path]:
+    """What a run of a model depends on, by its path in the folder: its index and card, and all of these components."""
+    own = [path for path in (folder / INDEX_FILE, folder / CARD_FILE) if path.is_file()]
+    inside = [path for part in parts for path in (folder / part).rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path for path in own + inside}
+
+
+def digests_of(files: Mapping[str, Path]) -> dict[str, str]:
+    """sha256 of each file, in the order of their names."""
+    return {name: file_digest(path) for name, path in sorted(files.items())}
 
 
 def file_digest(path: Path) -> str:
@@ -47,8 +63,7 @@ def _read(store: Path) -> dict[str, list[int | str]]:
 def _keep(store: Path, name: str, row: list[int | str]) -> None:
     others = {key: value for key, value in _read(store).items() if key != name}
     rows = dict([*others.items(), (name, row)][-MOST_KEPT:])
-    partial = partial_path(store)
-    with contextlib.suppress(OSError):  # where nothing can be kept, the file is read again next time
+    with contextlib.suppress(InputError, OSError):  # where nothing can be kept, the file is read again next time
         store.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(rows), encoding="utf-8")
-        partial.replace(store)
+        with replacing(store) as partial:
+            partial.write_text(json.dumps(rows), encoding="utf-8")

@@ -12,9 +12,9 @@ import torch
 
 from vgen.errors import ConfigError, ModelError, ResourceError
 from vgen.models.components import (
-    Naming,
     build_skeleton,
     component_dtypes,
+    load_scheduler,
     load_tokenizer,
     load_weights,
     weigh_parts,
@@ -194,9 +194,6 @@ def _put_together(
 ) -> LoadedModel:
     tokenizer = load_tokenizer(checked)
     encoder = placed("text_encoder")
-    with Naming(checked.folder / "scheduler"):
-        cls, config = checked.classes["scheduler"], checked.configs["scheduler"]
-        scheduler = cls.from_config({key: config[key] for key in defaults(cls) if key in config})
     dits = [placed(part) for part in _experts(checked)]
     return LoadedModel(
         id=model,
@@ -205,7 +202,7 @@ def _put_together(
         prompts=PromptEncoder(tokenizer, encoder, checked.card.text_length),
         vae=placed("vae"),
         dit=dits[0],
-        scheduler=scheduler,
+        scheduler=load_scheduler(checked),
         residence=residence,
         dit_2=dits[1] if len(dits) > 1 else None,
         boundary=checked.configs["pipeline"].get("boundary_ratio"),

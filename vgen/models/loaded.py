@@ -13,11 +13,10 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from vgen.errors import ModelError
-from vgen.models.card import CARD_FILE, ModelCard
+from vgen.models.card import ModelCard
 from vgen.models.check import ALLOWED
-from vgen.models.digests import file_digest
+from vgen.models.digests import digests_of, files_of
 from vgen.models.dit import VideoDiT
-from vgen.models.hub import INDEX_FILE
 from vgen.models.lora import Adapters
 from vgen.models.quantization import GGUF, Quantization, replaced_files
 from vgen.models.residence import Residence
@@ -97,15 +96,12 @@ class LoadedModel:
         Computed at the first call and kept.
         """
         if not self._digests:
-            own = [path for path in (self.folder / INDEX_FILE, self.folder / CARD_FILE) if path.is_file()]
             extra = {"transformer_2": self.dit_2, "image_encoder": self.images, "image_processor": self.images}
-            used = [*ALLOWED, *(part for part, loaded in extra.items() if loaded is not None)]
-            parts = [path for part in used for path in (self.folder / part).rglob("*") if path.is_file()]
-            relative = {path.relative_to(self.folder).as_posix(): path for path in own + parts}
+            files = files_of(self.folder, [*ALLOWED, *(part for part, loaded in extra.items() if loaded is not None)])
             for part, file in replaced_files(self.quantization).items():
-                relative = {n: p for n, p in relative.items() if p.parent.name != part or n.endswith("config.json")}
-                relative[f"{part}.{GGUF}"] = file
-            self._digests.update({name: file_digest(path) for name, path in sorted(relative.items())})
+                files = {n: p for n, p in files.items() if p.parent.name != part or n.endswith("config.json")}
+                files[f"{part}.{GGUF}"] = file
+            self._digests.update(digests_of(files))
         return dict(self._digests)
 
 

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vgen.errors import ModelError
-from vgen.models.files import Shape, read_json, sha256_of, tensor_shapes
+from vgen.models.digests import file_digest
+from vgen.models.files import Shape, read_json, tensor_shapes
 from vgen.models.hub import cache_folder, parse
 from vgen.models.lora_request import LoraRequest
 from vgen.models.names import diffusers_module
@@ -190,7 +191,7 @@ def open_lora(request: LoraRequest, model: nn.Module, what: str) -> LoraFile:
     for name, row in rows.items():
         _check_row(file, name, row, shapes, layers[name])
     settings = _settings(file, any(key.startswith(PEFT_PREFIX) for key in shapes))
-    return LoraFile(request=request, file=file, sha256=sha256_of(file), rows=rows, full=full, settings=settings)
+    return LoraFile(request=request, file=file, sha256=file_digest(file), rows=rows, full=full, settings=settings)
 
 
 def open_loras(requests: Sequence[LoraRequest], experts: Sequence[nn.Module], what: str) -> list[LoraFile]:

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 
 from vgen.errors import ConfigError
-from vgen.models.card import CARD_FILE
-from vgen.models.components import Naming, load_tokenizer, load_weights
+from vgen.models.components import load_scheduler, load_tokenizer, load_weights
 from vgen.models.folder import CheckedFolder
-from vgen.models.hub import INDEX_FILE, commit_of
+from vgen.models.hub import commit_of
 from vgen.models.lora_request import LoraRequest
 from vgen.models.stock.check import completed
 from vgen.models.stock.family import Family
@@ -49,12 +48,9 @@ def load_stock(
     for part in ("tokenizer", "tokenizer_2"):
         if part in checked.classes:
             parts[part] = load_tokenizer(checked, part, part.replace("tokenizer", "text_encoder"))
-    with Naming(folder / "scheduler"):
-        parts["scheduler"] = checked.classes["scheduler"].from_pretrained(folder / "scheduler", local_files_only=True)
+    parts["scheduler"] = load_scheduler(checked)
     pipe = family.assemble(index["_class_name"], parts, {flag: index.get(flag) is True for flag in family.flags})
     pipe.set_progress_bar_config(disable=True)
-    own = [path for path in (folder / INDEX_FILE, folder / CARD_FILE) if path.is_file()]
-    used = [path for part in checked.classes for path in (folder / part).rglob("*") if path.is_file()]
     return StockModel(
         id=model,
         folder=folder,
@@ -62,6 +58,6 @@ def load_stock(
         family=family,
         pipe=pipe,
         grid=family.grid(completed(checked.configs, checked.classes, folder)),
-        files=(*own, *used),
+        parts=tuple(checked.classes),
         commit=commit_of(model, folder),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vgen.models.card import ModelCard
-from vgen.models.digests import file_digest
+from vgen.models.digests import digests_of, files_of
 from vgen.models.stock.family import Family, Grid
 
 __all__ = ["StockModel"]
@@ -24,7 +24,7 @@ class StockModel:
         family: how it is asked.
         pipe: diffusers' pipeline; its VAE in fp32, its transformer in the dtype asked for.
         grid: sizes and lengths that it makes.
-        files: of the folder, all that a run depends on.
+        parts: components of the folder, all of which a run depends on.
         commit: of the hub, where it was asked for by its hub id.
     """
 
@@ -34,7 +34,7 @@ class StockModel:
     family: Family
     pipe: Any
     grid: Grid
-    files: tuple[Path, ...]
+    parts: tuple[str, ...]
     commit: str | None = None
     quantization: None = None  # none of these is quantised here
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -73,6 +73,5 @@ class StockModel:
     def digests(self) -> dict[str, str]:
         """sha256 of every file that a run depends on, by its path in the folder; computed once."""
         if not self._digests:
-            relative = {path.relative_to(self.folder).as_posix(): path for path in self.files}
-            self._digests.update({name: file_digest(path) for name, path in sorted(relative.items())})
+            self._digests.update(digests_of(files_of(self.folder, self.parts)))
         return dict(self._digests)
