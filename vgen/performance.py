@@ -78,22 +78,21 @@ def fit(job: Job, model: LoadedModel, config: PerformanceConfig, free_mib: float
         ResourceError: none fits; with the estimate, what is free, and the flags that would make it fit.
         ConfigError: as `rungs_of`.
     """
-    rungs = rungs_of(config, model.quantization)
-    plans = [plan_of(job, model, rung) for rung in rungs]
-    able_mib = free_mib + model.residence.held_mib
-    needed_mib = [plan.weights + plan.more for plan in plans]
-    for i in range(1 if config.mode == "speed" else len(rungs)):
+    rungs, held = rungs_of(config, model.quantization), model.residence.held_mib
+    able_mib, needed_mib = free_mib + held, []
+    for i, rung in enumerate(rungs[:1] if config.mode == "speed" else rungs):
+        plan = plan_of(job, model, rung)
+        needed_mib.append(plan.weights + plan.more)
         if needed_mib[i] <= able_mib:
-            why = f"performance {config.mode}: {rungs[i]}, about {needed_mib[i]:,.0f} of {able_mib:,.0f} MiB"
+            why = f"performance {config.mode}: {rung}, about {needed_mib[i]:,.0f} of {able_mib:,.0f} MiB"
             if i:
                 why += f"; {rungs[0]} would take {needed_mib[0]:,.0f}"
-            return Fit(rungs=rungs[i:], plan=plans[i], why=why)
-    least = rungs[0] if config.mode == "speed" else rungs[-1]
-    held = model.residence.held_mib
+            return Fit(rungs=rungs[i:], plan=plan, why=why)
+    least = rungs[len(needed_mib) - 1]
     frugal = plan_of(job, model, replace(FRUGAL, storage=least.storage))
     flags = advice(least) if frugal.weights + frugal.more <= able_mib else ""
     raise ResourceError(
-        f"{what} would take about {needed_mib[rungs.index(least)] - held:,.0f} MiB more, {free_mib:,.0f} MiB are free; "
+        f"{what} would take about {needed_mib[-1] - held:,.0f} MiB more, {free_mib:,.0f} MiB are free; "
         f"ask for a smaller --size or fewer frames{flags and f', or for {flags}'}"
     )
 

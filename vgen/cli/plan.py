@@ -60,9 +60,8 @@ def foreseen(
         VgenError: the request cannot be served at all.
     """
     from vgen.models.folder import runs_elsewhere
-    from vgen.plan.machines import MEASURE
 
-    if machine not in (None, MEASURE) and not alone:
+    if _other(machine) is not None and not alone:
         raise ConfigError(f"a clip is made on this machine; for a plan on another: vgen plan --machine {machine}")
     if not alone and runs_elsewhere(config.model.id):
         return Foreseen(runs=[], found=[])
@@ -87,17 +86,14 @@ def _planner(
     import torch
 
     from vgen.pipeline import VideoPipeline
-    from vgen.plan.machines import MEASURE, memory_of
+    from vgen.plan.machines import memory_of
 
     device: str | torch.device = config.run.device
-    room_mib = None
-    if machine not in (None, MEASURE):
-        assert machine is not None
-        room_mib = memory_of(machine)
+    room_mib, other = None, _other(machine)
+    if other is not None:
+        room_mib = memory_of(other)
         if config.run.device not in ("auto", "cuda"):
-            raise ConfigError(
-                f"machine '{machine}' is a CUDA device, device={config.run.device} is asked; leave it out"
-            )
+            raise ConfigError(f"machine '{other}' is a CUDA device, device={config.run.device} is asked; leave it out")
         device = torch.device("cuda")
         config = replace(config, run=replace(config.run, device="auto"))
         said = [key for key in said if key != "run.device"]
@@ -114,14 +110,21 @@ def _planner(
     return config, said, planner
 
 
+def _other(machine: str | None) -> str | None:
+    """The machine that is not this one, where one was named."""
+    from vgen.plan.machines import MEASURE
+
+    return None if machine == MEASURE else machine
+
+
 def _estimates(pipeline: "VideoPipeline", runs: "list[AnyRun]", machine: str | None) -> "list[Estimate]":
     from vgen.models.loaded import own_model
     from vgen.plan.estimate import estimate
-    from vgen.plan.machines import MEASURE, pick_profile
+    from vgen.plan.machines import pick_profile
 
     model = own_model(pipeline.model)
     profile = pick_profile(machine, pipeline.device, pipeline.dtype)
-    free, here = pipeline.free_mib + model.residence.held_mib, machine in (None, MEASURE)
+    free, here = pipeline.free_mib + model.residence.held_mib, _other(machine) is None
     return [estimate(_job(run), model, run.plan, free_mib=free, profile=profile, here=here) for run in runs]
 
 
@@ -173,10 +176,10 @@ def _smaller(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str])
     request, card = config.request, pipeline.model.card
     frames = request.num_frames or round((request.seconds or 0) * (request.fps or card.fps)) or card.num_frames
     height, width = request.height or card.height, request.width or card.width
-    grid = pipeline.model.vae.config.scale_factor_spatial * pipeline.model.dit.config.patch_size[1]
+    grid, per_latent = pipeline.model.grid_px, pipeline.model.vae.config.scale_factor_temporal
     found = []
     for share in SHARES:
-        count = 1 + int(share * frames) // 4 * 4
+        count = 1 + int(share * frames) // per_latent * per_latent
         shorter = replace(request, num_frames=count, seconds=None)
         if _fits(pipeline, replace(config, request=shorter), said):
             found.append(f"--num-frames {count}")
@@ -261,13 +264,9 @@ def _time(one: "Estimate") -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return (
-        f"about {seconds / 60:,.0f} min"
-        if seconds >= 600
-        else f"about {seconds:.3g} s"
-        if seconds >= 0.01
-        else "under 0.01 s"
-    )
+    if seconds < 0.01:
+        return "under 0.01 s"
+    return f"about {seconds:.3g} s" if seconds < 600 else f"about {seconds / 60:,.0f} min"
 
 
 def _flops(count: float) -> str:

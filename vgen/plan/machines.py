@@ -17,7 +17,7 @@ import yaml
 from torch.nn.functional import conv3d, scaled_dot_product_attention
 
 from vgen.errors import ConfigError, nearest
-from vgen.files import partial_path, publish
+from vgen.files import replacing
 from vgen.machine import cache_home, machine
 
 __all__ = ["MEASURE", "Profile", "kept_profile", "measure", "memory_of", "pick_profile", "shipped"]
@@ -111,9 +111,8 @@ def measure(device: torch.device, dtype: torch.dtype) -> Profile:
     )
     path = _path(device, dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    partial.write_text(json.dumps(asdict(profile), indent=2), encoding="utf-8")
-    publish(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(asdict(profile), indent=2), encoding="utf-8")
     return profile
 
 
