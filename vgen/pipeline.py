@@ -32,6 +32,7 @@ from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.schema import MAX_SEED, GenerateConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
+from vgen.speed import speed_of
 from vgen.stock.start import start_stock
 
 __all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
@@ -397,6 +398,7 @@ class VideoPipeline:
             attention=attention,
             verifier=verifier,
             draws=draws,
+            speed=speed_of(performance, self.model, fitted.rungs[0]),
         )
 
     def _changing(self) -> LoadedModel:

@@ -30,6 +30,7 @@ from vgen.run_record import model_row, quantized_keys, run_record
 from vgen.samplers import Attempt, Piece, Progress, Rollout, RolloutState, Verifier, redone, replayed
 from vgen.schema import GenerateConfig
 from vgen.sparsity import record_rows
+from vgen.speed import Speed
 from vgen.wiring import Wiring
 
 __all__ = ["Event", "Run", "as_frames"]
@@ -69,6 +70,7 @@ class Run:
         attention: in place of the job's, for comparisons.
         verifier: judges each finished piece where the job redoes those that fail.
         draws: which noise each piece takes, as the search of a recorded run settled on; no verifier is asked then.
+        speed: what it is made faster with; nothing where None.
     """
 
     def __init__(
@@ -84,10 +86,12 @@ class Run:
         attention: VideoAttention | None = None,
         verifier: Verifier[Any] | None = None,
         draws: tuple[int, ...] | None = None,
+        speed: Speed | None = None,
     ) -> None:
         assert not job.search.redo or verifier is not None or draws is not None, "nobody to say what is redone"
         self.verifier = verifier
         self.draws = draws
+        self.speed = speed or Speed()
         self.model = model
         self.config = config
         self.said = said
@@ -122,6 +126,7 @@ class Run:
             attention=self.attention,
             step_caches=self.step_caches,
             initial_CTHW=self.initial_CTHW,
+            speed=self.speed,
         )
 
     @property
@@ -229,7 +234,7 @@ class Run:
             self,
             device=model.device,
             dtype=model.dit.dtype,
-            kept=placed_keys(self._ladder.placement) | quantized_keys(model),
+            kept=placed_keys(self._ladder.placement) | self.speed.keys() | quantized_keys(model),
             model=model_row(model),
             quantization=model.quantization,
             prompts=job.seen(model.vae.config.scale_factor_temporal),
@@ -240,7 +245,7 @@ class Run:
             sha256=self._digest.hexdigest(),
             drift=self._drift.report() if self._chunks else None,
             search=self._search_record() if job.search.redo or self.draws is not None else None,
-            performance={"chosen": self._fit.why, "rungs_taken": list(self._ladder.taken)},
+            performance={"chosen": self._fit.why, "rungs_taken": list(self._ladder.taken)} | self.speed.report(),
             resumed_at=self._resumed,
         )
 

@@ -171,13 +171,17 @@ class RunConfig:
 
 @dataclass(kw_only=True)
 class PerformanceConfig:
-    """Where weights are kept: what is said here holds, the rest is the mode's. None is "not said"."""
+    """Where weights are kept: what is said here holds, the rest is the mode's. None is "not said".
+
+    `compile` and what follows change how fast the transformer runs, wherever its weights are.
+    """
 
     mode: str = "auto"
     offload: str | None = None
     storage: str | None = None
     vae_tiling: bool | None = None
     keep_text_encoder: bool | None = None
+    compile: bool | None = None
 
 
 @dataclass(kw_only=True)

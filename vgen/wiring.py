@@ -26,6 +26,7 @@ from vgen.models.step_cache import StepCache
 from vgen.models.vae import as_pixels, encode_frames
 from vgen.rolling import in_windows, over_experts, rollout_over
 from vgen.samplers import GivenNoise, Guided, NoisePolicy, NoiseSource, RedrawnNoise, Rollout, redraw
+from vgen.speed import Speed
 
 __all__ = ["Wiring"]
 
@@ -41,6 +42,7 @@ class Wiring:
         attention: of the transformers' self-attention.
         step_caches: of those transformers that have one.
         initial_CTHW: initial latents in place of the seed's.
+        speed: what the transformers are made faster with.
     """
 
     model: LoadedModel
@@ -49,6 +51,7 @@ class Wiring:
     attention: VideoAttention
     step_caches: Sequence[StepCache]
     initial_CTHW: Tensor | None
+    speed: Speed
 
     @torch.no_grad()
     def rollout(self) -> tuple[Rollout[Any], Any]:
@@ -126,6 +129,7 @@ class Wiring:
             causal_block=sampling.causal_block,
             image_CTHW=read.image_CTHW,
             cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
+            regions=self.speed.regions,
         )
 
     def _context(self) -> KVCache | None:

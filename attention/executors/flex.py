@@ -22,7 +22,7 @@ from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attent
 from vgen.attention.blocks import FULL, PART, BlockMap
 from vgen.attention.executors.base import FrameBias, Task, check
 
-__all__ = ["Flex"]
+__all__ = ["Flex", "compiler_problem"]
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _COMPILED_KEPT = 32
@@ -55,7 +55,7 @@ class Flex:
             return "it runs on CPUs and CUDA devices alone"
         if task.gradient or task.lse:
             return f"no {'gradient' if task.gradient else 'log-sum-exp'} on a CPU"
-        return _compiler_problem()
+        return compiler_problem()
 
     def __call__(
         self,
@@ -197,7 +197,7 @@ def _cuda_problem(blocks: BlockMap, task: Task) -> str | None:
 
 
 @cache
-def _compiler_problem() -> str | None:
+def compiler_problem() -> str | None:
     """Why a CPU kernel cannot be compiled; asks the compiler once."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler

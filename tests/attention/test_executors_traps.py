@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile"),
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),  # torch's own, on compiling
 ]
-compiles = pytest.mark.skipif(flex_module._compiler_problem() is not None, reason="flex cannot be compiled here")
+compiles = pytest.mark.skipif(flex_module.compiler_problem() is not None, reason="flex cannot be compiled here")
 
 
 @compiles
@@ -145,7 +145,7 @@ def test_without_a_compiler_flex_refuses_and_auto_works(tmp_path: Path, compiler
 def test_a_refused_executor_raises_and_nothing_else_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     map_, _ = whole_blocks(edges_of(64, 32), edges_of(64, 32), batch=1, heads=1)
     x = torch.zeros(1, 64, 1, 16)
-    monkeypatch.setattr(flex_module, "_compiler_problem", lambda: "no C++ compiler")
+    monkeypatch.setattr(flex_module, "compiler_problem", lambda: "no C++ compiler")
     with pytest.raises(ResourceError, match="no C\\+\\+ compiler; able: gather, reference, varlen"):
         choose("flex", map_, task(x))
 

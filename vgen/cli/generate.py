@@ -103,6 +103,7 @@ def generate(
     performance: Annotated[str | None, Flag(help="Where weights are kept: auto, speed, memory, manual.")] = None,
     offload: Annotated[str | None, Flag(help="none, model (one component on the device at a time), group.")] = None,
     storage_dtype: Annotated[str | None, Flag(help="Keep the transformer's weights in it: float8_e4m3fn, ...")] = None,
+    compiled: Annotated[bool, Flag("--compile", help="Compile the transformer's blocks first.")] = False,
     vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ.")] = None,
     free_text_encoder: Annotated[bool | None, FreeText] = None,
     force_sampler: Annotated[bool, Force] = False,
@@ -149,6 +150,7 @@ def generate(
         "performance.storage": storage_dtype,
         "performance.vae_tiling": vae_tiling,
         "performance.keep_text_encoder": None if free_text_encoder is None else not free_text_encoder,
+        "performance.compile": compiled or None,
         "sampler.force": force_sampler or None,
     }
     layers = [] if config is None else [(f"config {config}", read_config(config))]

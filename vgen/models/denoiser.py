@@ -11,6 +11,7 @@ from torch import Tensor
 from vgen.attention import Dense, VideoAttention
 from vgen.models.cache import KVCache
 from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
+from vgen.models.regions import EAGER, Regions
 from vgen.models.rope import Rope
 from vgen.models.step_cache import CachedBranch, bare
 from vgen.samplers.prompts import Cue
@@ -96,6 +97,7 @@ class WanDenoiser:
         causal_block: frames per block where the shown frames see no later block; they all see each other where None.
         image_CTHW: an image's channels beside the noisy ones, of every frame of the clip; None for models without.
         cache: a step cache, as this branch uses it; every block runs in every step where None.
+        regions: as `VideoDiT.forward`.
     """
 
     dit: VideoDiT
@@ -105,6 +107,7 @@ class WanDenoiser:
     causal_block: int | None = None
     image_CTHW: Tensor | None = None
     cache: CachedBranch | None = None
+    regions: Regions = EAGER
 
     @torch.no_grad()
     def __call__(
@@ -131,6 +134,7 @@ class WanDenoiser:
                 attention=self.attention,
                 rope=self.rope,
                 sigma=sigma,
+                regions=self.regions,
             )
         return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity_BCTHW.to(x_BCTHW)
 
@@ -175,4 +179,5 @@ class WanDenoiser:
                 attention=self.attention,
                 rope=self.rope,
                 sigma=0.0,
+                regions=self.regions,
             )

@@ -28,6 +28,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from vgen.attention import Dense, VideoAttention, block_causal
 from vgen.models.cache import KVCache
+from vgen.models.regions import EAGER, Regions, modulate
 from vgen.models.residence import at_hand
 from vgen.models.rope import Rope, Rotation, apply_rotation, rotation
 from vgen.shapes import TokenGrid
@@ -105,17 +106,7 @@ class _Pass:
     past_rotation: Rotation | None
     slots: list[int] | None
     sigma: float | None
-
-
-def _modulate(x_BLD: Tensor, shift_BTD: Tensor, scale_BTD: Tensor) -> Tensor:
-    """x * (1 + scale) + shift with one shift and scale per frame; T divides L."""
-    x_BTPD = x_BLD.unflatten(1, (shift_BTD.shape[1], -1))
-    return (x_BTPD * (1 + scale_BTD.unsqueeze(2)) + shift_BTD.unsqueeze(2)).flatten(1, 2)
-
-
-def _gated(x_BLD: Tensor, update_BLD: Tensor, gate_BTD: Tensor) -> Tensor:
-    update_BTPD = update_BLD.float().unflatten(1, (gate_BTD.shape[1], -1)) * gate_BTD.unsqueeze(2)
-    return (x_BLD.float() + update_BTPD.flatten(1, 2)).type_as(x_BLD)
+    regions: Regions
 
 
 def _cross(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> Tensor:
@@ -156,40 +147,33 @@ class VideoDiTBlock(nn.Module):
     def forward(
         self, x_BLD: Tensor, modulation_BT6D: Tensor, texts: Sequence[_Run], layer: int, shared: _Pass
     ) -> Tensor:
-        table_BT6D = self.scale_shift_table.unsqueeze(1) + modulation_BT6D.float()
-        shift, scale, gate, c_shift, c_scale, c_gate = table_BT6D.unbind(2)
-        normed_BLD = _modulate(self.norm1(x_BLD.float()), shift, scale).type_as(x_BLD)
-        x_BLD = _gated(x_BLD, self._self_attention(normed_BLD, layer, shared), gate)
-        x_BLD = x_BLD + self._cross_attention(self.norm2(x_BLD.float()).type_as(x_BLD), texts, layer)
-        normed_BLD = _modulate(self.norm3(x_BLD.float()), c_shift, c_scale).type_as(x_BLD)
-        return _gated(x_BLD, self.ffn(normed_BLD), c_gate)
-
-    def _self_attention(self, x_BLD: Tensor, layer: int, shared: _Pass) -> Tensor:
-        attn = self.attn1
-        q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
-        k_BMNK = attn.norm_k(attn.to_k(x_BLD)).unflatten(2, (attn.heads, -1))
-        v_BMNK = attn.to_v(x_BLD).unflatten(2, (attn.heads, -1))
-        unturned_BMNK = k_BMNK
-        q_BLNK, k_BMNK = apply_rotation(q_BLNK, shared.rotation), apply_rotation(k_BMNK, shared.rotation)
+        regions = shared.regions
+        table_BT6D, q_BLNK, k_BMNK, unturned_BMNK, v_BMNK = regions.before(
+            self, x_BLD, modulation_BT6D, shared.rotation
+        )
         if shared.context is not None:
             k_BMNK, v_BMNK = self._with_past(shared.context, layer, unturned_BMNK, k_BMNK, v_BMNK, shared)
+        out_BLNK = self._attend(q_BLNK, k_BMNK, v_BMNK, layer, shared)
+        x_BLD, q_BLNK = regions.between(self, x_BLD, out_BLNK, table_BT6D)
+        return regions.after(self, x_BLD, self._read(q_BLNK, texts, layer, x_BLD.dtype), table_BT6D)
+
+    @staticmethod
+    def _attend(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, layer: int, shared: _Pass) -> Tensor:
         if shared.causal_block is None:
-            out_BLNK = shared.attention(
+            return shared.attention(
                 q_BLNK, k_BMNK, v_BMNK, query=shared.grid, key=shared.key, layer=layer, sigma=shared.sigma
             )
-        else:
-            out_BLNK = block_causal(
-                shared.attention,
-                q_BLNK,
-                k_BMNK,
-                v_BMNK,
-                query=shared.grid,
-                key=shared.key,
-                layer=layer,
-                block=shared.causal_block,
-                sigma=shared.sigma,
-            )
-        return cast(Tensor, attn.to_out[0](out_BLNK.flatten(2).type_as(x_BLD)))
+        return block_causal(
+            shared.attention,
+            q_BLNK,
+            k_BMNK,
+            v_BMNK,
+            query=shared.grid,
+            key=shared.key,
+            layer=layer,
+            block=shared.causal_block,
+            sigma=shared.sigma,
+        )
 
     @staticmethod
     def _with_past(
@@ -207,13 +191,13 @@ class VideoDiTBlock(nn.Module):
         past_k_BMNK = apply_rotation(past[0], shared.past_rotation)
         return torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((past[1], v_BMNK), dim=1)
 
-    def _cross_attention(self, x_BLD: Tensor, texts: Sequence[_Run], layer: int) -> Tensor:
-        attn = self.attn2
-        q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
+    @staticmethod
+    def _read(q_BLNK: Tensor, texts: Sequence[_Run], layer: int, dtype: torch.dtype) -> Tensor:
+        """What cross-attention reads, each run of frames in its own text."""
         per_frame = q_BLNK.shape[1] // sum(run.frames for run in texts)
         parts = q_BLNK.split([run.frames * per_frame for run in texts], dim=1)
-        outs = [_read(part, run.text.layers[layer], x_BLD.dtype) for part, run in zip(parts, texts, strict=True)]
-        return cast(Tensor, attn.to_out[0](outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)))
+        outs = [_read(part, run.text.layers[layer], dtype) for part, run in zip(parts, texts, strict=True)]
+        return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
     def text_kv(self, text_BMD: Tensor, image_BMD: Tensor | None) -> TextKV:
         """Cross-attention keys and values of embedded conditions."""
@@ -304,6 +288,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         attention: VideoAttention = DENSE,
         rope: Rope = ABSOLUTE,
         sigma: float | None = None,
+        regions: Regions = EAGER,
     ) -> Tensor:
         """The velocity eps - x0 at every element of x.
 
@@ -319,6 +304,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             attention: of the frames to themselves and to the context.
             rope: where in time the frames of the context and the given ones stand.
             sigma: the highest of `sigma_BT` as a plain number, for attention that differs by noise level.
+            regions: how what lies between attentions runs: as it stands, or compiled.
 
         Returns:
             velocity_BCTHW in the dtype of the weights, with the model's `out_channels`.
@@ -329,7 +315,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         early, late = self._texts(text, len(indices))
         temb_BTD, modulation_BT6D = self._time(sigma_BT, late[0].text.layers[0].k_BMNK.dtype)
         grid = TokenGrid(frames=indices, height=height, width=width)
-        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma)
+        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma, regions)
 
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
         for layer in range(len(self.blocks)):
@@ -344,7 +330,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             shared.context.publish(indices, shared.slots)
 
         shift_BTD, scale_BTD = (self.scale_shift_table.unsqueeze(1) + temb_BTD.unsqueeze(2)).unbind(2)
-        x_BLD = _modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD)
+        x_BLD = modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD)
         return rearrange(
             self.proj_out(x_BLD),
             "b (t h w) (ph pw c) -> b c t (h ph) (w pw)",
@@ -406,6 +392,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         attention: VideoAttention,
         rope: Rope,
         sigma: float | None,
+        regions: Regions,
     ) -> _Pass:
         past = () if context is None else context.frames
         turned = context is not None and context.turned
@@ -430,4 +417,5 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             past_rotation=rotation_of(past) if past and not turned else None,
             slots=slots,
             sigma=sigma,
+            regions=regions,
         )
