@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vgen.clip import Clip
 from vgen.errors import ConfigError, InputError
 from vgen.images import fit_image, size_for
-from vgen.layouts import check_images, check_whole, flow_shift_of, guidance_of
+from vgen.layouts import check_images, check_whole, flow_shift_of, guidance_of, interval_of
 from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.schedulers import with_shift
 from vgen.models.vae import latent_frames
@@ -32,7 +32,7 @@ RESOLVED_KEYS = frozenset(
     {
         *(f"request.{name}" for name in ("prompt", "negative_prompt", "seed", "width", "height", "num_frames", "fps")),
         *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale", "guidance_scale_2", "flow_shift")),
-        *(f"request.{name}" for name in ("fit", "story")),
+        *(f"request.{name}" for name in ("fit", "story", "guidance_interval")),
         *SAMPLER_KEYS,
         *ATTENTION_KEYS,
         *STEP_CACHE_KEYS,
@@ -65,6 +65,7 @@ class Job:
         known: latent frames that are clean from the start.
         guidance_scale: above 1 runs the second branch.
         guidance_scale_2: the same for the expert for low noise; None where there is one transformer.
+        guidance_interval: of noise levels at which the second branch runs, the lower end not one; all where None.
         flow_shift: of the sigma table.
         sampling: in which order frames lose their noise.
         attention: of the model's self-attention.
@@ -91,6 +92,7 @@ class Job:
     known: int
     guidance_scale: float
     guidance_scale_2: float | None
+    guidance_interval: tuple[float, float] | None
     flow_shift: float
     sampling: Sampling
     attention: AttentionSettings
@@ -153,6 +155,8 @@ class Job:
         }
         if self.guidance_scale_2 is not None:
             resolved["request.guidance_scale_2"] = self.guidance_scale_2
+        if self.guidance_interval is not None:
+            resolved["request.guidance_interval"] = list(self.guidance_interval)
         resolved |= self.sampling.resolved() | self.attention.resolved() | self.step_cache.resolved()
         if self.fit is not None:
             resolved["request.fit"] = self.fit
@@ -245,6 +249,7 @@ def resolve(
         known=known,
         guidance_scale=guidance,
         guidance_scale_2=guidance_2,
+        guidance_interval=interval_of(config, max(guidance, guidance_2 or 0) > 1, sampling.table.per_step),
         flow_shift=shift,
         sampling=sampling,
         attention=attention,

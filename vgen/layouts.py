@@ -1,5 +1,7 @@
 """What a request becomes by the layout of a model: the images that it takes, one guidance or two, the flow shift."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,9 +10,9 @@ from vgen.errors import ConfigError, InputError, ModelError
 from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.schedulers import shift_of
 from vgen.sampling import Sampling
-from vgen.schema import RequestConfig
+from vgen.schema import GenerateConfig, RequestConfig
 
-__all__ = ["check_images", "check_whole", "flow_shift_of", "guidance_of"]
+__all__ = ["check_images", "check_whole", "flow_shift_of", "guidance_of", "interval_of"]
 
 
 def check_images(
@@ -80,6 +82,36 @@ def guidance_of(request: RequestConfig, model: LoadedModel) -> tuple[float, floa
     if request.guidance_scale is not None or card.guidance_scale_2 is None:
         return first, first
     return first, card.guidance_scale_2
+
+
+def interval_of(config: GenerateConfig, guided: bool, levels: Sequence[float]) -> tuple[float, float] | None:
+    """The noise levels within which guidance works; None where that is all of them.
+
+    Args:
+        guided: whether there is any guidance.
+        levels: of the steps, falling.
+
+    Raises:
+        ConfigError: no interval, one without a step in it, or nothing that it could bound.
+    """
+    asked, cache = config.request.guidance_interval, config.step_cache.name
+    if asked is None:
+        return None
+    numbers = len(asked) == 2 and all(isinstance(end, int | float) and not isinstance(end, bool) for end in asked)
+    if not numbers or not 0 <= asked[0] < asked[1] <= 1:
+        raise ConfigError(f"guidance_interval={asked} is not possible; possible: [low, high] with 0 <= low < high <= 1")
+    low, high = float(asked[0]), float(asked[1])
+    if not guided:
+        raise ConfigError(f"guidance_interval=[{low:g}, {high:g}] bounds guidance, and there is none: no scale above 1")
+    if not any(low < level <= high for level in levels):
+        near = ", ".join(f"{level:.3g}" for level in levels)
+        raise ConfigError(f"guidance_interval=[{low:g}, {high:g}] holds none of the steps, which are at {near:.200}")
+    if cache not in ("none", "first-block"):
+        raise ConfigError(
+            f"step cache '{cache}' counts the steps of each branch from the first, which guidance_interval leaves out; "
+            "possible with it: none, first-block"
+        )
+    return low, high
 
 
 def flow_shift_of(request: RequestConfig, model: LoadedModel, *, height: int, width: int) -> tuple[float, list[str]]:

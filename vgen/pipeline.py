@@ -207,6 +207,7 @@ class VideoPipeline:
         negative_prompt: str | None = None,
         guidance_scale: float | None = None,
         guidance_scale_2: float | None = None,
+        guidance_interval: Sequence[float] | None = None,
         flow_shift: float | None = None,
         num_inference_steps: int | None = None,
         sampler: str | Mapping[str, Any] | None = None,
@@ -232,6 +233,7 @@ class VideoPipeline:
             negative_prompt: what should not be seen; needs guidance above 1.
             guidance_scale: weight of the prompt; 1 and below turn guidance off.
             guidance_scale_2: the same for the second transformer of a model with two.
+            guidance_interval: noise levels [low, high] within which guidance works; the second branch runs only there.
             flow_shift: how far the steps are shifted towards noise; the card's for this size, or the folder's.
             num_inference_steps: steps of the sampler.
             sampler: a preset of `configs/sampler`; or with its options, `{"name": "streaming", "window": 9}`.
@@ -255,6 +257,7 @@ class VideoPipeline:
             "request.negative_prompt": negative_prompt,
             "request.guidance_scale": guidance_scale,
             "request.guidance_scale_2": guidance_scale_2,
+            "request.guidance_interval": None if guidance_interval is None else list(guidance_interval),
             "request.flow_shift": flow_shift,
             "request.num_inference_steps": num_inference_steps,
             "search.best_of": best_of,

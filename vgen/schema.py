@@ -73,6 +73,7 @@ class RequestConfig:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     guidance_scale_2: float | None = None
+    guidance_interval: list[float] | None = None
     flow_shift: float | None = None
     seed: int | None = None
     num_videos: int = 1

@@ -112,7 +112,7 @@ class Wiring:
         denoise: Any = self._denoiser(dit, self.job.prompts, "cond", read)
         if scale > 1:
             uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts), "uncond", read)
-            denoise = Guided(cond=denoise, uncond=uncond, scale=scale)
+            denoise = Guided(cond=denoise, uncond=uncond, scale=scale, interval=self.job.guidance_interval)
         return OnDevice(denoise=denoise, residence=self.model.residence, part=part)
 
     def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...], branch: str, read: Conditions) -> WanDenoiser:

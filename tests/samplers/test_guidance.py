@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.oracles import CausalMix, FrameContext, KnownTarget, MixContext
 from tests.samplers.runs import latents, rollout, some_clip
-from vgen.samplers import Branches, Guided, Pyramid, SinkWindow, Timeline
+from vgen.samplers import Branches, Cue, Guided, Pyramid, SinkWindow, Timeline
 
 POLICY = SinkWindow(window=3, sink=1)
 SCHEDULE = Pyramid(num_steps=2, lag=2)
@@ -63,6 +63,41 @@ def test_a_fork_of_both_memories_is_two_forks() -> None:
     fork.drop([2])
     assert (fork.cond.frames, fork.uncond.frames) == ([1], [3])
     assert (memory.cond.frames, memory.uncond.frames) == ([1, 2], [2, 3])
+
+
+ENDS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted).filter(lambda ends: ends[0] < ends[1])
+
+
+@given(ENDS, st.integers(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_frames_outside_of_the_interval_are_those_of_no_guidance(ends: list[float], lag: int) -> None:
+    """Also in passes that carry frames within; and where the interval holds every level it changes nothing."""
+    cond, uncond = KnownTarget(some_clip(5, seed=1)), KnownTarget(some_clip(5, seed=2))
+    low, high = ends
+    guided = Guided(cond=cond, uncond=uncond, scale=3.0, interval=(low, high))
+    always = Guided(cond=cond, uncond=uncond, scale=3.0)
+    sigma_BT = torch.tensor([[0.1, 0.4, low, high, 1.0]], dtype=torch.float64)[:, : 5 - lag]
+    x_BCTHW, frames = torch.zeros(1, *some_clip(5).shape[1:]), tuple(range(5 - lag))
+    x_BCTHW = x_BCTHW[:, :, : 5 - lag]
+    cues = (Cue(prompt=0),) * len(frames)
+    out = guided(x_BCTHW, sigma_BT, frames=frames, cues=cues, context=None)
+    plain = cond(x_BCTHW, sigma_BT, frames=frames, cues=cues, context=None)
+    full = always(x_BCTHW, sigma_BT, frames=frames, cues=cues, context=None)
+    for i, sigma in enumerate(sigma_BT[0].tolist()):
+        wanted = full if low < sigma <= high else plain
+        assert torch.equal(out[:, :, i], wanted[:, :, i])
+
+
+def test_a_branch_that_is_left_out_is_not_run_and_remembers_all_the_same() -> None:
+    cond, uncond = KnownTarget(some_clip(6)), KnownTarget(some_clip(6))
+    memory = Branches(FrameContext(), FrameContext())
+    guided = Guided(cond=cond, uncond=uncond, scale=3.0, interval=(0.0, 0.7))
+    latents(rollout(guided, SCHEDULE, 6, policy=POLICY), memory)
+    within = [call for call in cond.calls if max(call.sigmas) <= 0.7]
+    assert 0 < len(within) < len(cond.calls)
+    assert [call.sigmas for call in uncond.calls] == [call.sigmas for call in within]
+    assert memory.cond.frames == memory.uncond.frames
+    assert len(cond.commits) == len(uncond.commits) > 0
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.0, -2.0])

@@ -36,6 +36,7 @@ Lora2 = typer.Option(
 )
 Quantized = typer.Option("--quantization", help="Transformer in fewer bits: int8wo, int8dq, fp8wo, fp8dq.")
 Gguf = typer.Option("--gguf", metavar="FILE", help="GGUF file in place of the transformer's weights; one for each.")
+Interval = typer.Option(metavar="LOW HIGH", help="Noise levels within which guidance works, in 0..1.")
 Force = typer.Option("--force-sampler", help="Run a sampler that the model was not trained for.")
 
 FreeText = typer.Option("--free-text-encoder/--keep-text-encoder", help="Free it once the prompts are encoded.")
@@ -88,6 +89,7 @@ def generate(
     num_inference_steps: Annotated[int | None, Flag(help="Steps of the sampler.")] = None,
     guidance_scale: Annotated[float | None, Flag(help="Weight of the prompt; up to 1 turns guidance off.")] = None,
     guidance_scale_2: Annotated[float | None, Flag(help="The same for a model's second transformer.")] = None,
+    guidance_interval: Annotated[tuple[float, float] | None, Interval] = None,
     negative_prompt: Annotated[str | None, Flag(help="What should not be seen.")] = None,
     best_of: Annotated[int | None, Flag(help="Make so many and keep the one that the judge likes best.")] = None,
     redo: Annotated[int | None, Flag(help="Mend a clip from its first fault on, at the cost of up to so many.")] = None,
@@ -134,6 +136,7 @@ def generate(
         "request.num_inference_steps": num_inference_steps,
         "request.guidance_scale": guidance_scale,
         "request.guidance_scale_2": guidance_scale_2,
+        "request.guidance_interval": None if guidance_interval is None else list(guidance_interval),
         "request.negative_prompt": negative_prompt,
         "request.seed": seed,
         "request.num_videos": num_videos,

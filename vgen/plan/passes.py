@@ -114,7 +114,7 @@ def passes_of(job: Job, model: LoadedModel) -> tuple[Counter[Pass], dict[str, in
         tallies[part] = [_Tally(part, passes) for _ in range(2 if scale > 1 else 1)]
         if scale <= 1:
             return tallies[part][0]
-        return Guided(cond=tallies[part][0], uncond=tallies[part][1], scale=scale)
+        return Guided(cond=tallies[part][0], uncond=tallies[part][1], scale=scale, interval=job.guidance_interval)
 
     def memory() -> _Seen | None:
         return _Seen() if job.sampling.cache_frames else None

@@ -31,6 +31,7 @@ SERVED = frozenset(
 # why some of the others are not
 LACKS = {
     "request.guidance_scale_2": "has one transformer",
+    "request.guidance_interval": "guides every step",
     "request.flow_shift": "makes its noise levels by the folder's scheduler",
     "search.redo": "makes its clip as a whole, with no earlier piece to go back to",
     "search.prune": "shows no guess at a clip under way",
