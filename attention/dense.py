@@ -1,15 +1,16 @@
 """Dense softmax attention, and block-causal attention by slices of the prefix.
 
-Leaves out: which kernel torch picks, and patterns that drop pairs of tokens inside a frame.
+Leaves out: which kernel computes it (kernels.py), and patterns that drop pairs of tokens inside a frame.
 """
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
+from vgen.attention.kernels import AUTO, dense_kernel
 from vgen.shapes import TokenGrid
 
 __all__ = ["Dense", "VideoAttention", "block_causal"]
@@ -46,7 +47,15 @@ class VideoAttention(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Every query sees every key (torch's scaled-dot-product attention)."""
+    """Every query sees every key (torch's scaled-dot-product attention).
+
+    Args:
+        kernel: a name from `KERNELS`, or `auto`.
+        ran: calls so far, by the kernel that computed them.
+    """
+
+    kernel: str = AUTO
+    ran: Counter[str] = field(default_factory=Counter, compare=False)
 
     def __call__(
         self,
@@ -59,7 +68,9 @@ class Dense:
         layer: int,
         sigma: float | None = None,
     ) -> Tensor:
-        out_BNLK = scaled_dot_product_attention(q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2))
+        q_BNLK, k_BNMK, v_BNMK = (x.transpose(1, 2) for x in (q_BLNK, k_BMNK, v_BMNK))
+        out_BNLK, ran = dense_kernel(q_BNLK, k_BNMK, v_BNMK, self.kernel)
+        self.ran[ran] += 1
         return out_BNLK.transpose(1, 2)
 
 

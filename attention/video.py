@@ -63,6 +63,7 @@ class SparseAttention:
         scale: of the logits, as `entropy_scale` gives it; 1/sqrt(K) where None.
         bias: added to the logits by pairs of frames, in dense calls of the schedule too; those are at the usual scale.
         calls: how often a plan will be used, as far as known: compiling must pay for itself.
+        dense: what computes the dense calls of the schedule.
     """
 
     def __init__(
@@ -75,10 +76,11 @@ class SparseAttention:
         scale: float | None = None,
         bias: BiasRule | None = None,
         calls: int = 1,
+        dense: Dense | None = None,
     ) -> None:
         self.pattern, self.executor, self.block = pattern, executor, block
         self.schedule, self.scale, self.bias, self.calls = schedule or Schedule(), scale, bias, calls
-        self._dense = Dense()
+        self.dense = dense or Dense()
         self._tallies: dict[tuple[str, str, str, int], _Tally] = {}
 
     def __call__(
@@ -105,7 +107,7 @@ class SparseAttention:
             if self.bias is not None:
                 return self._one(Full(), q_BLNK, k_BMNK, v_BMNK, query, key, layer, sigma, scale=None)
             self._note("dense", "sdpa", "schedule", layer).add(sigma, query, key, 1.0)
-            return self._dense(q_BLNK, k_BMNK, v_BMNK, query=query, key=key, layer=layer)
+            return self.dense(q_BLNK, k_BMNK, v_BMNK, query=query, key=key, layer=layer)
         chosen = self.pattern.of(layer) if isinstance(self.pattern, PerLayer) else self.pattern
         if not isinstance(chosen, PerHead):
             return self._one(chosen, q_BLNK, k_BMNK, v_BMNK, query, key, layer, sigma, scale=self.scale)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vgen.attention import VideoAttention
+from vgen.attention.kernels import check_kernel
 from vgen.clip import Clip
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError
@@ -373,6 +374,8 @@ class VideoPipeline:
         extended = before if isinstance(before, Clip) or before is None else Clip.read(clip_of(before))
         first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
         job = resolve(config, said, self.model, first_YX3, extended, last_YX3)
+        if self.room_mib is None:
+            check_kernel(job.attention.sdpa, self.device, self.dtype, self.model.dit.config.attention_head_dim)
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})

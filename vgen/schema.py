@@ -18,6 +18,7 @@ __all__ = [
     "EXECUTORS",
     "FITS",
     "GROUPS",
+    "KERNELS",
     "KNOBS",
     "MAX_SEED",
     "QUANTIZATIONS",
@@ -127,6 +128,7 @@ class AttentionConfig:
 
     name: str = "dense"
     executor: str = "auto"
+    sdpa: str = "auto"
     block: int | None = None
     dense_first_steps: int | None = None
     dense_last_steps: int | None = None
@@ -263,6 +265,7 @@ SOLVERS = ("euler", "multistep", "renoise")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 FITS = ("crop", "pad", "stretch")  # those of vgen.images, which loads too much for `vgen --help`
 EXECUTORS = ("auto", "dense", "flex", "gather", "reference", "varlen", "xformers")  # vgen.attention would load torch
+KERNELS = ("auto", "cudnn", "efficient", "flash", "math")  # those of vgen.attention.kernels
 QUANTIZATIONS = ("fp8dq", "fp8wo", "int8dq", "int8wo")  # those of vgen.models.quantization
 STEP_CACHES = ("none", "first-block", "mag", "taylorseer")
 
@@ -304,6 +307,7 @@ CHECKS: dict[str, Range | OneOf | Frames] = {
     "sampler.decay": Range(0, 100, " logits per latent frame"),
     "sampler.riflex": Range(2, 100_000, " latent frames"),
     "attention.executor": OneOf(EXECUTORS),
+    "attention.sdpa": OneOf(KERNELS),
     "attention.block": Range(1, 1 << 20, " tokens"),
     "attention.dense_first_steps": Range(0, 1000),
     "attention.dense_last_steps": Range(0, 1000),

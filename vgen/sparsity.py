@@ -1,11 +1,12 @@
 """From a config's attention group to what the model calls, and from what it did to rows of the record."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vgen.attention import Dense, Full, Ran, Schedule, SparseAttention, TemporalDecay, VideoAttention, WindowFusion
 from vgen.attention.catalogue import PATTERNS, make_pattern
+from vgen.attention.kernels import AUTO
 from vgen.errors import ConfigError, nearest
 from vgen.presets import attention_presets
 from vgen.schema import AttentionConfig
@@ -13,7 +14,7 @@ from vgen.schema import AttentionConfig
 __all__ = ["ATTENTION_KEYS", "AttentionSettings", "record_rows", "resolve_attention"]
 
 _SETTINGS = ("executor", "block", "dense_first_steps", "dense_last_steps", "dense_layers")
-ATTENTION_KEYS = frozenset(f"attention.{name}" for name in ("name", *_SETTINGS))
+ATTENTION_KEYS = frozenset(f"attention.{name}" for name in ("name", "sdpa", *_SETTINGS))
 _REFERENCE = "num_inference_steps"  # of a preset: the steps that its dense steps are out of
 
 
@@ -27,6 +28,7 @@ class AttentionSettings:
         executor, block: as `SparseAttention` takes them.
         dense_first_steps, dense_last_steps, dense_layers: where attention stays dense.
         schedule: the same by noise level.
+        sdpa: kernel of dense attention, a name from `KERNELS`, or `auto`.
     """
 
     pattern: str
@@ -37,6 +39,7 @@ class AttentionSettings:
     dense_last_steps: int
     dense_layers: int
     schedule: Schedule
+    sdpa: str = AUTO
 
     def build(self, calls: int, *, decay: float = 0.0, fusion: tuple[int, int] | None = None) -> VideoAttention:
         """What the model calls.
@@ -47,14 +50,19 @@ class AttentionSettings:
             fusion: the same, latent frames of a window and from one to the next, of a `WindowFusion`; none where None.
 
         Raises:
-            ConfigError: a decay below 0, or windows that make no sense.
+            ConfigError: a decay below 0, windows that make no sense, or a kernel of dense attention where none is.
         """
+        if decay and self.sdpa != AUTO:
+            raise ConfigError(
+                f"attention.sdpa={self.sdpa} is of dense attention without a bias, and sampler.decay={decay:g} is one; "
+                "leave one of them out"
+            )
         inner = self._inner(calls, TemporalDecay(decay) if decay else None)
         return inner if fusion is None else WindowFusion(inner=inner, window=fusion[0], stride=fusion[1])
 
     def _inner(self, calls: int, bias: TemporalDecay | None) -> VideoAttention:
         if self.pattern == "dense":
-            return Dense() if bias is None else SparseAttention(Full(), bias=bias, calls=calls)
+            return Dense(self.sdpa) if bias is None else SparseAttention(Full(), bias=bias, calls=calls)
         return SparseAttention(
             make_pattern(self.pattern, self.knobs),
             executor=self.executor,
@@ -62,15 +70,21 @@ class AttentionSettings:
             schedule=self.schedule,
             bias=bias,
             calls=calls,
+            dense=Dense(self.sdpa),
         )
 
     def resolved(self) -> dict[str, Any]:
         """Dotted config keys that ask for exactly this, whatever presets become."""
+        kernel = {} if self.sdpa == AUTO else {"attention.sdpa": self.sdpa}
         if self.pattern == "dense":
-            return {"attention.name": "dense"}
+            return {"attention.name": "dense"} | kernel
         values = {f"attention.{name}": getattr(self, name) for name in _SETTINGS}
         values |= {f"attention.{name}": value for name, value in self.knobs.items()}
-        return {"attention.name": self.pattern} | {key: value for key, value in values.items() if value is not None}
+        return (
+            {"attention.name": self.pattern}
+            | kernel
+            | {key: value for key, value in values.items() if value is not None}
+        )
 
 
 def resolve_attention(
@@ -96,7 +110,7 @@ def resolve_attention(
             raise ConfigError(
                 f"attention.{meant[0]} means nothing to dense attention; name a pattern, such as --attention radial"
             )
-        return _settings("dense", {}, said, sigmas), []
+        return replace(_settings("dense", {}, said, sigmas), sdpa=config.sdpa), []
     if config.name not in presets and config.name not in PATTERNS:
         raise ConfigError(f"unknown attention '{config.name}'; {nearest(config.name, {'dense', *presets, *PATTERNS})}")
     preset = {k.removeprefix("attention."): v for k, v in presets.get(config.name, {}).items()}
@@ -121,7 +135,12 @@ def resolve_attention(
             f"attention.dense_layers={settings['dense_layers']}: the model has {num_layers} layers; "
             f"possible: 0 to {num_layers}"
         )
-    return _settings(pattern, knobs, settings, sigmas), notes
+    if config.sdpa != AUTO and not any(settings[name] for name in _SETTINGS[2:]):
+        raise ConfigError(
+            f"attention.sdpa={config.sdpa} is of dense attention, which '{config.name}' leaves nowhere as it is set; "
+            f"possible with it: {', '.join(f'attention.{name}' for name in _SETTINGS[2:])}"
+        )
+    return replace(_settings(pattern, knobs, settings, sigmas), sdpa=config.sdpa), notes
 
 
 def _settings(
@@ -151,9 +170,16 @@ def record_rows(attention: VideoAttention, sigmas: Sequence[float]) -> list[dict
         fusion = {"window": attention.window, "stride": attention.stride}
         return [row | {"fusion": fusion} for row in record_rows(attention.inner, sigmas)]
     if not isinstance(attention, SparseAttention):
-        return [{"layers": "all", "steps": "all", "pattern": "dense", "executor": "sdpa", "density": 1.0}]
+        row = {"layers": "all", "steps": "all", "pattern": "dense", "executor": "sdpa", "density": 1.0}
+        return [row | _kernels(attention) if isinstance(attention, Dense) else row]
     bias = {} if attention.bias is None else {"bias": str(attention.bias)}
-    return [_row(ran, sigmas) | bias for ran in attention.explain()]
+    rows = [_row(ran, sigmas) | bias for ran in attention.explain()]
+    return [row | _kernels(attention.dense) if row["executor"] == "sdpa" else row for row in rows]
+
+
+def _kernels(dense: Dense) -> dict[str, Any]:
+    """What computed dense attention."""
+    return {"kernel": ", ".join(sorted(dense.ran))} if dense.ran else {}
 
 
 def _row(ran: Ran, sigmas: Sequence[float]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ SERVED = frozenset(
         *(f"request.{name}" for name in ("prompt", "negative_prompt", "story", "image", "last_image", "extend", "fit")),
         *(f"request.{name}" for name in ("seconds", "num_frames", "width", "height", "fps", "seed", "num_videos")),
         *(f"request.{name}" for name in ("num_inference_steps", "guidance_scale")),
-        *ATTENTION_KEYS,
+        *(ATTENTION_KEYS - {"attention.sdpa"}),
         "model.id",
         "search.best_of",
         "search.rules",
@@ -31,6 +31,7 @@ SERVED = frozenset(
 # why some of the others are not
 LACKS = {
     "request.guidance_scale_2": "has one transformer",
+    "attention.sdpa": "leaves the kernel to torch",
     "request.guidance_interval": "guides every step",
     "request.flow_shift": "makes its noise levels by the folder's scheduler",
     "search.redo": "makes its clip as a whole, with no earlier piece to go back to",
