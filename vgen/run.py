@@ -101,7 +101,8 @@ class Run:
         self._ladder = Ladder(model.residence, fit.rungs, planned_mib=fit.plan.weights + fit.plan.more)
         self.notes = notes
         self.initial_CTHW = initial_CTHW
-        self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0}
+        self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0, "write": 0.0}
+        self.wall_s = 0.0
         self._digest = FramesDigest(height=job.height, width=job.width)
         self._drift = DriftMeter(fps=float(job.fps), height=job.height, width=job.width)
         self._chunks: list[int] = []
@@ -157,10 +158,11 @@ class Run:
             InputError: the checkpoint cannot be written, or is damaged.
         """
         assert not self._begun, "a run runs once; start another"
-        self._begun = True
+        self._begun, began = True, time.perf_counter()
         try:
             yield from self._all_events(checkpoint, resume, output)
         finally:
+            self.wall_s = time.perf_counter() - began
             release_cached()
 
     def _all_events(

@@ -34,7 +34,8 @@ class Recorded(Protocol):
     job: Any  # a `Job`, or a `StockJob`
     plan: Plan
     notes: tuple[str, ...]
-    stages_s: dict[str, float]
+    stages_s: dict[str, float]  # `write` is the business of who writes
+    wall_s: float  # from the first to the last event, what was done with them included
 
 
 def run_record(
@@ -95,6 +96,7 @@ def run_record(
         "search": search,
         "drift": drift,
         "stages_s": {stage: round(seconds, 3) for stage, seconds in run.stages_s.items()},
+        "wall_s": round(run.wall_s, 3),
         "plan_mib": asdict(run.plan) | {"peak": run.plan.peak},
         "peak_mib": peak_mib(device),
         "performance": performance,

@@ -124,7 +124,8 @@ def test_a_clip_becomes_a_row(model: str, preset: str, passes: int, shown: int) 
     assert (row["preset"], row["times"], row["steps"], row["latent_frames"]) == (preset, 2, 2, 6)
     assert row["trained"] is (preset != "tic")
     assert row["stages_s"].keys() == {"text", "denoise", "decode", "write"}
-    assert sum(row["stages_s"].values()) <= row["wall_s"] + 0.01
+    made_s = [seconds for stage, seconds in row["stages_s"].items() if stage != "write"]  # which goes on beside them
+    assert sum(made_s) <= row["wall_s"] + 0.01 and row["stages_s"]["write"] <= row["wall_s"] + 0.01
     assert (row["passes"], row["frames_shown"]) == (passes, shown)
     assert row["frames"] == 21 == pytest.approx(row["fps"] * row["wall_s"])
     assert row["peak_mib"] >= row["idle_mib"] > 50

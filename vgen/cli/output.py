@@ -25,6 +25,7 @@ from vgen.run import Event
 from vgen.schema import OutputConfig
 from vgen.search import AnyRun
 from vgen.stock.job import StockJob
+from vgen.video.background import in_background
 from vgen.video.write import VideoWriter, check_output, open_writer
 
 __all__ = ["check_files", "claimed", "tell", "write_run"]
@@ -71,9 +72,10 @@ def write_run(run: AnyRun, path: Path, output: OutputConfig, *, resume: Checkpoi
         resume: the checkpoint that the run goes on from.
 
     Returns:
-        the record, with the stage `write` and the files that were written.
+        the record, with the stage `write`, which is how long the writer was busy, most of it while the next frames
+        were made; with the seconds of all together, and the files that were written.
     """
-    job, kept, write_s = run.job, [], 0.0
+    job, kept, began = run.job, [], time.perf_counter()
     checkpoint = resume or (Checkpoint.beside(path) if run.resumable else None)
     pictures = _pictures(path, job, output)
     look = _Previewer(run, pictures.get("preview"))
@@ -83,22 +85,22 @@ def write_run(run: AnyRun, path: Path, output: OutputConfig, *, resume: Checkpoi
             path, fps=job.fps, height=job.height, width=job.width, keep_partial=checkpoint is not None
         ) as writer,
         _cleared(checkpoint, writer, look),
+        in_background(writer.write, keep=lambda: writer.keep_partial) as beside,
     ):
         wanted = {"suffix": path.suffix, "sheet": output.sheet, "preview": output.preview}
         for event in watched(run.events(checkpoint, resume=resume is not None, output=wanted)):
             look(event)
             _tell_attempt(event)
             if event.frames_FYX3 is not None:
-                since = time.perf_counter()
-                writer.write(event.frames_FYX3)
-                write_s += time.perf_counter() - since
+                beside.write(event.frames_FYX3)
                 if output.sheet:
                     kept.append(event.frames_FYX3)
         writer.comment = comment_of(run.record())
+        beside.finish()
         since = time.perf_counter()
-    write_s += time.perf_counter() - since
-    record = run.record()
-    record["stages_s"]["write"] = round(write_s, 3)
+    ended, record = time.perf_counter(), run.record()
+    record["stages_s"]["write"] = round(beside.busy_s + ended - since, 3)
+    record["wall_s"] = round(ended - began, 3)
     for kind, image_YX3 in (("image", job.image_YX3), ("last-image", job.last_image_YX3)):
         if image_YX3 is not None:
             _write_png(pictures[kind], Image.fromarray(image_YX3))
@@ -113,6 +115,9 @@ def write_run(run: AnyRun, path: Path, output: OutputConfig, *, resume: Checkpoi
 def tell(record: dict[str, Any], path: Path, output_format: Format) -> None:
     """What a finished run says: its path or record on stdout, how it went on stderr."""
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record["stages_s"].items())
+    wall_s = record["wall_s"]
+    if f"{wall_s:.1f}" != f"{sum(record['stages_s'].values()):.1f}":
+        stages += f"; {wall_s:.1f} s in all"
     say(f"{stages}; peak {record['peak_mib']:,.0f} MiB; seed {record['seed']}")
     if record["step_cache"]:
         say(_cache_line(record["step_cache"]))

@@ -66,7 +66,8 @@ class StockRun:
         self.plan = plan
         self.notes = notes
         self.initial_CTHW = initial_CTHW
-        self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0}
+        self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0, "write": 0.0}
+        self.wall_s = 0.0
         calls = job.num_steps * layers_of(model) * (2 if job.branched else 1)
         self._attention = job.attention.build(calls) if attention is None else attention
         self._installed = attention is not None or job.attention.pattern != "dense"
@@ -93,7 +94,7 @@ class StockRun:
         """
         assert checkpoint is None and not resume, "a stock pipeline finishes its clip as a whole"
         assert not self._begun, "a run runs once; start another"
-        self._begun = True
+        self._begun, began = True, time.perf_counter()
         family, job, model = self.model.family, self.job, self.model
         with self._timed("text"), torch.no_grad():
             pipe = self._own_pipe()
@@ -108,7 +109,7 @@ class StockRun:
                 f"model '{model.id}': its VAE makes {frames_FYX3.shape[:3]} of {latents_BCTHW.shape[2:]} latents, its "
                 f"config promises {(job.num_frames, job.height, job.width)}"
             )
-        self._frames_FYX3 = frames_FYX3
+        self._frames_FYX3, self.wall_s = frames_FYX3, time.perf_counter() - began
         yield Event(
             stage="decode",
             done=job.num_frames,
