@@ -64,6 +64,7 @@ class SparseAttention:
         bias: added to the logits by pairs of frames, in dense calls of the schedule too; those are at the usual scale.
         calls: how often a plan will be used, as far as known: compiling must pay for itself.
         dense: what computes the dense calls of the schedule.
+        first_head: which of the model's heads the first of those given is; more than 0 where processes share them.
     """
 
     def __init__(
@@ -77,10 +78,11 @@ class SparseAttention:
         bias: BiasRule | None = None,
         calls: int = 1,
         dense: Dense | None = None,
+        first_head: int = 0,
     ) -> None:
         self.pattern, self.executor, self.block = pattern, executor, block
         self.schedule, self.scale, self.bias, self.calls = schedule or Schedule(), scale, bias, calls
-        self.dense = dense or Dense()
+        self.dense, self.first_head = dense or Dense(), first_head
         self._tallies: dict[tuple[str, str, str, int], _Tally] = {}
 
     def __call__(
@@ -111,7 +113,7 @@ class SparseAttention:
         chosen = self.pattern.of(layer) if isinstance(self.pattern, PerLayer) else self.pattern
         if not isinstance(chosen, PerHead):
             return self._one(chosen, q_BLNK, k_BMNK, v_BMNK, query, key, layer, sigma, scale=self.scale)
-        groups = chosen.groups(q_BLNK.shape[2])
+        groups = chosen.groups(q_BLNK.shape[2], self.first_head)
         outs = []
         for pattern, heads in groups.items():
             q, k, v = (x[:, :, heads] for x in (q_BLNK, k_BMNK, v_BMNK))

@@ -22,7 +22,7 @@ if __name__ != "vgen.samplers":
 from vgen.samplers.capped import Capped
 from vgen.samplers.context import SinkWindow
 from vgen.samplers.frequency import CoherentTail, FreeInitNoise, LowPass, mix
-from vgen.samplers.guidance import Branches, Guided
+from vgen.samplers.guidance import Branches, Guided, within
 from vgen.samplers.multistep import Multistep
 from vgen.samplers.noise import (
     FixedNoise,
@@ -108,4 +108,5 @@ __all__ = [
     "redone",
     "redraw",
     "replayed",
+    "within",
 ]

@@ -15,7 +15,7 @@ from torch import Tensor
 from vgen.samplers.prompts import Cue
 from vgen.samplers.protocols import Context, Denoiser
 
-__all__ = ["Branches", "Guided"]
+__all__ = ["Branches", "Guided", "within"]
 
 C = TypeVar("C", bound=Context)
 

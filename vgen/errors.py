@@ -5,9 +5,11 @@
     ├── ConfigError         a configuration: unknown key, bad value, contradiction
     ├── ModelError          a model folder: missing, incomplete, not allowed, does not fit the request
     ├── ResourceError       the machine: too little memory, missing device, missing extra
-    └── NumericalError      the run: a non-finite tensor, with its name and step
+    ├── NumericalError      the run: a non-finite tensor, with its name and step
+    └── ParallelError       its processes: they have come to something else
+        └── PeerLostError   one has ended or does not answer
 
-The command line turns each into one line on stderr and exit code 2 (`NumericalError`: 1).
+The command line turns each into one line on stderr and exit code 2 (`NumericalError`, `ParallelError`: 1).
 """
 
 import difflib
@@ -18,6 +20,8 @@ __all__ = [
     "InputError",
     "ModelError",
     "NumericalError",
+    "ParallelError",
+    "PeerLostError",
     "ResourceError",
     "VgenError",
     "listed",
@@ -49,6 +53,14 @@ class ResourceError(VgenError):
 
 class NumericalError(VgenError):
     """A tensor became non-finite during a run."""
+
+
+class ParallelError(VgenError):
+    """The processes of a run have come to something else."""
+
+
+class PeerLostError(ParallelError):
+    """Another process of the run has ended, or does not answer."""
 
 
 def nearest(asked: str, possible: Iterable[str]) -> str:

@@ -41,13 +41,16 @@ class AttentionSettings:
     schedule: Schedule
     sdpa: str = AUTO
 
-    def build(self, calls: int, *, decay: float = 0.0, fusion: tuple[int, int] | None = None) -> VideoAttention:
+    def build(
+        self, calls: int, *, decay: float = 0.0, fusion: tuple[int, int] | None = None, first_head: int = 0
+    ) -> VideoAttention:
         """What the model calls.
 
         Args:
             calls: how often a plan will be used.
             decay: what a sampler asks for on top, rate of a `TemporalDecay`; none where 0.
             fusion: the same, latent frames of a window and from one to the next, of a `WindowFusion`; none where None.
+            first_head: as `SparseAttention` takes it.
 
         Raises:
             ConfigError: a decay below 0, windows that make no sense, or a kernel of dense attention where none is.
@@ -57,10 +60,10 @@ class AttentionSettings:
                 f"attention.sdpa={self.sdpa} is of dense attention without a bias, and sampler.decay={decay:g} is one; "
                 "leave one of them out"
             )
-        inner = self._inner(calls, TemporalDecay(decay) if decay else None)
+        inner = self._inner(calls, TemporalDecay(decay) if decay else None, first_head)
         return inner if fusion is None else WindowFusion(inner=inner, window=fusion[0], stride=fusion[1])
 
-    def _inner(self, calls: int, bias: TemporalDecay | None) -> VideoAttention:
+    def _inner(self, calls: int, bias: TemporalDecay | None, first_head: int) -> VideoAttention:
         if self.pattern == "dense":
             return Dense(self.sdpa) if bias is None else SparseAttention(Full(), bias=bias, calls=calls)
         return SparseAttention(
@@ -71,6 +74,7 @@ class AttentionSettings:
             bias=bias,
             calls=calls,
             dense=Dense(self.sdpa),
+            first_head=first_head,
         )
 
     def resolved(self) -> dict[str, Any]:

@@ -24,6 +24,9 @@ from vgen.models.loaded import LoadedModel
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.step_cache import StepCache
 from vgen.models.vae import as_pixels, encode_frames
+from vgen.parallel.guidance import SplitGuided
+from vgen.parallel.mesh import Mesh
+from vgen.parallel.ulysses import Ulysses
 from vgen.rolling import in_windows, over_experts, rollout_over
 from vgen.samplers import GivenNoise, Guided, NoisePolicy, NoiseSource, RedrawnNoise, Rollout, redraw
 from vgen.speed import Speed
@@ -43,6 +46,7 @@ class Wiring:
         step_caches: of those transformers that have one.
         initial_CTHW: initial latents in place of the seed's.
         speed: what the transformers are made faster with.
+        mesh: the processes that make the clip together.
     """
 
     model: LoadedModel
@@ -52,6 +56,7 @@ class Wiring:
     step_caches: Sequence[StepCache]
     initial_CTHW: Tensor | None
     speed: Speed
+    mesh: Mesh
 
     @torch.no_grad()
     def rollout(self) -> tuple[Rollout[Any], Any]:
@@ -63,7 +68,8 @@ class Wiring:
             assert dit is not None, f"no {part} to guide"
             return self._expert(part, dit, scale, read)
 
-        denoise, context = over_experts(job, model.boundary, expert, self._context)
+        one_branch = self.mesh.size("cfg") > 1
+        denoise, context = over_experts(job, model.boundary, expert, self._context, one_branch=one_branch)
         noise = self.noise(0)
         rollout = rollout_over(
             job,
@@ -109,10 +115,19 @@ class Wiring:
 
     def _expert(self, part: str, dit: VideoDiT, scale: float, read: Conditions) -> Any:
         """One transformer with the job's prompts, guided where the scale asks for it."""
-        denoise: Any = self._denoiser(dit, self.job.prompts, "cond", read)
-        if scale > 1:
-            uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts), "uncond", read)
-            denoise = Guided(cond=denoise, uncond=uncond, scale=scale, interval=self.job.guidance_interval)
+        job = self.job
+        branches = {"cond": job.prompts, "uncond": (job.negative_prompt,) * len(job.prompts)}
+        denoise: Any
+        if scale > 1 and self.mesh.size("cfg") > 1:
+            own = ("cond", "uncond")[self.mesh.index("cfg")]
+            branch = self._denoiser(dit, branches[own], own, read)
+            peers = self.mesh.along("cfg")
+            denoise = SplitGuided(branch=branch, scale=scale, peers=peers, interval=job.guidance_interval)
+        elif scale > 1:
+            cond, uncond = (self._denoiser(dit, prompts, branch, read) for branch, prompts in branches.items())
+            denoise = Guided(cond=cond, uncond=uncond, scale=scale, interval=job.guidance_interval)
+        else:
+            denoise = self._denoiser(dit, job.prompts, "cond", read)
         return OnDevice(denoise=denoise, residence=self.model.residence, part=part)
 
     def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...], branch: str, read: Conditions) -> WanDenoiser:
@@ -130,6 +145,7 @@ class Wiring:
             image_CTHW=read.image_CTHW,
             cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
             regions=self.speed.regions,
+            shards=Ulysses(self.mesh.along("ulysses")) if self.mesh.size("ulysses") > 1 else None,
         )
 
     def _context(self) -> KVCache | None:

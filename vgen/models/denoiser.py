@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vgen.attention import Dense, VideoAttention
 from vgen.models.cache import KVCache
-from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
+from vgen.models.dit import PreparedText, Shards, TextPerFrame, VideoDiT
 from vgen.models.regions import EAGER, Regions
 from vgen.models.rope import Rope
 from vgen.models.step_cache import CachedBranch, bare
@@ -98,6 +98,7 @@ class WanDenoiser:
         image_CTHW: an image's channels beside the noisy ones, of every frame of the clip; None for models without.
         cache: a step cache, as this branch uses it; every block runs in every step where None.
         regions: as `VideoDiT.forward`.
+        shards: how tokens are spread over processes; not at all where None.
     """
 
     dit: VideoDiT
@@ -108,6 +109,7 @@ class WanDenoiser:
     image_CTHW: Tensor | None = None
     cache: CachedBranch | None = None
     regions: Regions = EAGER
+    shards: Shards | None = None
 
     @torch.no_grad()
     def __call__(
@@ -135,6 +137,7 @@ class WanDenoiser:
                 rope=self.rope,
                 sigma=sigma,
                 regions=self.regions,
+                shards=self.shards,
             )
         return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity_BCTHW.to(x_BCTHW)
 
@@ -180,4 +183,5 @@ class WanDenoiser:
                 rope=self.rope,
                 sigma=0.0,
                 regions=self.regions,
+                shards=self.shards,
             )

@@ -12,7 +12,7 @@ Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.0974
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from diffusers import ModelMixin, WanTransformer3DModel
@@ -33,7 +33,7 @@ from vgen.models.residence import at_hand
 from vgen.models.rope import Rope, Rotation, apply_rotation, rotation
 from vgen.shapes import TokenGrid
 
-__all__ = ["PreparedText", "TextPerFrame", "VideoDiT"]
+__all__ = ["PreparedText", "Shards", "TextPerFrame", "VideoDiT"]
 
 DENSE = Dense()
 ABSOLUTE = Rope()
@@ -69,6 +69,30 @@ class TextPerFrame:
 
     frames: tuple[PreparedText, ...]
     early: tuple[PreparedText, ...] | None = None
+
+
+class Shards(Protocol):
+    """How the tokens of a pass are spread over processes; `vgen.parallel.ulysses` fills it.
+
+    A process has a share of the tokens of each frame, and in self-attention a share of the heads instead. Tokens are
+    those of `frames` whole frames, in raster order.
+    """
+
+    def mine(self, x_BLD: Tensor, frames: int) -> Tensor:
+        """This process's share of tokens that all have."""
+        ...
+
+    def whole(self, x_BLD: Tensor, frames: int) -> Tensor:
+        """All tokens, from everybody's share."""
+        ...
+
+    def by_heads(self, *x_BLNK: Tensor, frames: int) -> tuple[Tensor, ...]:
+        """All tokens for some heads, from some tokens for all heads; of several tensors at once."""
+        ...
+
+    def by_tokens(self, out_BLNK: Tensor, frames: int) -> Tensor:
+        """The way back."""
+        ...
 
 
 @dataclass(slots=True)
@@ -107,6 +131,19 @@ class _Pass:
     slots: list[int] | None
     sigma: float | None
     regions: Regions
+    shards: Shards | None
+
+    @property
+    def remembers_unturned(self) -> bool:
+        """Whether keys are written to the context as they are before their rotation."""
+        return self.context is not None and self.slots is not None and not self.context.turned
+
+
+def _share_of(whole: Rotation, shards: Shards | None, frames: int) -> Rotation:
+    """The rotation of the tokens that this process turns."""
+    if shards is None:
+        return whole
+    return Rotation(*(shards.mine(part_LNP.unsqueeze(0), frames).squeeze(0) for part_LNP in whole))
 
 
 def _cross(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> Tensor:
@@ -147,13 +184,19 @@ class VideoDiTBlock(nn.Module):
     def forward(
         self, x_BLD: Tensor, modulation_BT6D: Tensor, texts: Sequence[_Run], layer: int, shared: _Pass
     ) -> Tensor:
-        regions = shared.regions
+        regions, shards, frames = shared.regions, shared.shards, len(shared.grid.frames)
         table_BT6D, q_BLNK, k_BMNK, unturned_BMNK, v_BMNK = regions.before(
             self, x_BLD, modulation_BT6D, shared.rotation
         )
+        if shards is not None:
+            remembered = (unturned_BMNK,) if shared.remembers_unturned else ()
+            q_BLNK, k_BMNK, v_BMNK, *others = shards.by_heads(q_BLNK, k_BMNK, v_BMNK, *remembered, frames=frames)
+            unturned_BMNK = others[0] if others else k_BMNK
         if shared.context is not None:
             k_BMNK, v_BMNK = self._with_past(shared.context, layer, unturned_BMNK, k_BMNK, v_BMNK, shared)
         out_BLNK = self._attend(q_BLNK, k_BMNK, v_BMNK, layer, shared)
+        if shards is not None:
+            out_BLNK = shards.by_tokens(out_BLNK, frames)
         x_BLD, q_BLNK = regions.between(self, x_BLD, out_BLNK, table_BT6D)
         return regions.after(self, x_BLD, self._read(q_BLNK, texts, layer, x_BLD.dtype), table_BT6D)
 
@@ -289,6 +332,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         rope: Rope = ABSOLUTE,
         sigma: float | None = None,
         regions: Regions = EAGER,
+        shards: Shards | None = None,
     ) -> Tensor:
         """The velocity eps - x0 at every element of x.
 
@@ -305,6 +349,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             rope: where in time the frames of the context and the given ones stand.
             sigma: the highest of `sigma_BT` as a plain number, for attention that differs by noise level.
             regions: how what lies between attentions runs: as it stands, or compiled.
+            shards: how tokens are spread over processes, each of which calls this alike; here alone where None.
 
         Returns:
             velocity_BCTHW in the dtype of the weights, with the model's `out_channels`.
@@ -315,9 +360,13 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         early, late = self._texts(text, len(indices))
         temb_BTD, modulation_BT6D = self._time(sigma_BT, late[0].text.layers[0].k_BMNK.dtype)
         grid = TokenGrid(frames=indices, height=height, width=width)
-        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma, regions)
+        shared = self._pass(
+            grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma, regions, shards
+        )
 
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
+        if shards is not None:
+            x_BLD = shards.mine(x_BLD, len(indices))
         for layer in range(len(self.blocks)):
             texts = early if layer < len(self.blocks) // 2 else late
             block = self._block(layer)
@@ -330,9 +379,11 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             shared.context.publish(indices, shared.slots)
 
         shift_BTD, scale_BTD = (self.scale_shift_table.unsqueeze(1) + temb_BTD.unsqueeze(2)).unbind(2)
-        x_BLD = modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD)
+        x_BLD = self.proj_out(modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD))
+        if shards is not None:
+            x_BLD = shards.whole(x_BLD, len(indices))
         return rearrange(
-            self.proj_out(x_BLD),
+            x_BLD,
             "b (t h w) (ph pw c) -> b c t (h ph) (w pw)",
             t=len(indices),
             h=height,
@@ -393,6 +444,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         rope: Rope,
         sigma: float | None,
         regions: Regions,
+        shards: Shards | None,
     ) -> _Pass:
         past = () if context is None else context.frames
         turned = context is not None and context.turned
@@ -410,7 +462,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         return _Pass(
             grid=grid,
             key=replace(grid, frames=past + grid.frames),
-            rotation=rotation_of(grid.frames),
+            rotation=_share_of(rotation_of(grid.frames), shards, len(grid.frames)),
             attention=attention,
             causal_block=causal_block,
             context=context,
@@ -418,4 +470,5 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             slots=slots,
             sigma=sigma,
             regions=regions,
+            shards=shards,
         )
