@@ -1,0 +1,168 @@
+"""Clip parallelism: ranks that each hold some of the frames make what one process makes with `dual_scope` of clips."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch import distributed as dist
+
+from tests.attention.oracle import visible_LM
+from tests.models.tiny import latents, tiny_dit, words
+from tests.parallel.ranks import Arrays, on_ranks
+from vgen.attention import Dense, Full, Radial, SparseAttention, TemporalDecay, VideoAttention, dual_scope
+from vgen.errors import ConfigError
+from vgen.models.denoiser import TextBook, WanDenoiser
+from vgen.parallel.clips import ClipAttention, ClipCut, ClipDenoiser
+from vgen.samplers import Cue, Guided
+from vgen.shapes import TokenGrid
+
+
+@dataclass(frozen=True)
+class Case:
+    """A clip on some ranks, in the order in which they hold its parts."""
+
+    frames: int
+    ranks: tuple[int, ...]
+    reach: int = 1
+    count: int = 2
+    inner: str = "dense"
+    guided: bool = False
+
+    @property
+    def cut(self) -> ClipCut:
+        return ClipCut(frames=self.frames, clips=len(self.ranks), reach=self.reach, count=self.count)
+
+
+CASES = {
+    "two ranks": Case(8, (0, 1)),
+    "parts of two lengths": Case(7, (0, 1)),
+    "another order of ranks": Case(7, (1, 0)),
+    "three ranks": Case(7, (0, 1, 2), count=3),
+    "three ranks, another order": Case(7, (2, 0, 1), count=3),
+    "a frame per rank": Case(3, (0, 1, 2), reach=0, count=1),
+    "nothing near": Case(8, (0, 2), reach=0, count=3),
+    "everything near": Case(6, (1, 2), reach=9, count=1),
+    "one rank": Case(5, (1,)),
+    "guided": Case(7, (0, 1), guided=True),
+    "decay": Case(7, (0, 1), inner="decay"),
+    "radial": Case(7, (0, 1), inner="radial"),
+}
+
+
+def inner_of(name: str, case: Case | None) -> VideoAttention:
+    """What ranks attend with; with a case what one process does."""
+    pattern = Full() if case is None else case.cut.pattern
+    if name == "radial":
+        return SparseAttention(Radial(min_reach=2) if case is None else pattern & Radial(min_reach=2), block=4)
+    if name == "decay":
+        return SparseAttention(pattern, bias=TemporalDecay(0.3), executor="gather", block=4)
+    return Dense() if case is None else SparseAttention(pattern, executor="gather", block=4)
+
+
+def denoiser(case: Case, attention: VideoAttention) -> Any:
+    dit = tiny_dit()
+    model = WanDenoiser(dit=dit, texts=TextBook(dit, [words(1), words(2)]), attention=attention)
+    if not case.guided:
+        return model
+    return Guided(cond=model, uncond=replace(model, texts=TextBook(dit, [words(3)] * 2)), scale=3.0)
+
+
+def denoised(case: Case, denoise: Any) -> Tensor:
+    cues = tuple(Cue(prompt=int(frame > 2)) for frame in range(case.frames))
+    sigma_BT = torch.linspace(0.9, 0.3, case.frames)[None].expand(2, -1)
+    x_BCTHW = latents(case.frames, batch=2)
+    x0: Tensor = denoise(x_BCTHW, sigma_BT, frames=tuple(range(case.frames)), cues=cues, context=None)
+    return x0
+
+
+@dataclass
+class Watched:
+    """Notes how many keys it is shown."""
+
+    inner: VideoAttention
+    keys: int = 0
+
+    def __call__(
+        self, q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, *, query: TokenGrid, key: TokenGrid, **said: Any
+    ) -> Tensor:
+        assert k_BMNK.shape[1] == key.tokens
+        self.keys = max(self.keys, k_BMNK.shape[1])
+        return self.inner(q_BLNK, k_BMNK, v_BMNK, query=query, key=key, **said)
+
+
+def all_cases() -> Arrays:
+    found = {}
+    for name, case in CASES.items():
+        group = dist.new_group(list(case.ranks), sort_ranks=False)
+        if dist.get_rank() not in case.ranks:
+            continue
+        watched = Watched(inner_of(case.inner, None))
+        attention = ClipAttention(inner=watched, cut=case.cut, group=group)
+        whole = ClipDenoiser(denoise=denoiser(case, attention), cut=case.cut, group=group)
+        found[name] = denoised(case, whole).numpy()
+        found[f"{name}: keys"] = np.array(watched.keys)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ranks() -> list[Arrays]:
+    return on_ranks(all_cases, 3)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ranks_make_what_one_process_makes(name: str, ranks: list[Arrays]) -> None:
+    case = CASES[name]
+    alone = denoised(case, denoiser(case, inner_of(case.inner, case)))
+    for rank in case.ranks:
+        np.testing.assert_allclose(ranks[rank][name], alone.numpy(), rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(ranks[rank][name], ranks[case.ranks[0]][name])
+
+
+def test_the_order_of_ranks_changes_nothing(ranks: list[Arrays]) -> None:
+    for one, other in (
+        ("parts of two lengths", "another order of ranks"),
+        ("three ranks", "three ranks, another order"),
+    ):
+        np.testing.assert_array_equal(ranks[0][one], ranks[0][other])
+
+
+def test_one_rank_is_none(ranks: list[Arrays]) -> None:
+    case = CASES["one rank"]
+    np.testing.assert_array_equal(ranks[1]["one rank"], denoised(case, denoiser(case, Dense())).numpy())
+
+
+def test_clips_are_not_the_whole(ranks: list[Arrays]) -> None:
+    """What the other tests compare with is something else than dense attention."""
+    case = CASES["two ranks"]
+    dense = denoised(case, denoiser(case, Dense())).numpy()
+    assert np.abs(ranks[0]["two ranks"] - dense).max() > 1e-3
+
+
+def test_a_rank_holds_keys_of_what_it_sees_alone(ranks: list[Arrays]) -> None:
+    for name, case in CASES.items():
+        for place, rank in enumerate(case.ranks):
+            seen = len(case.cut.own[place]) + len(case.cut.others[place])
+            assert ranks[rank][f"{name}: keys"] == seen * 6
+    long = ClipCut(frames=400, clips=4, reach=8, count=16)
+    assert max(map(len, long.others)) <= 2 * 8 + 16
+
+
+@given(st.integers(1, 30), st.integers(1, 6), st.integers(0, 9), st.integers(1, 9))
+def test_a_cut_is_what_the_pattern_keeps(frames: int, clips: int, reach: int, count: int) -> None:
+    if clips > frames:
+        with pytest.raises(ConfigError, match=f"possible: 1 to {frames}"):
+            ClipCut(frames=frames, clips=clips, reach=reach, count=count)
+        return
+    cut = ClipCut(frames=frames, clips=clips, reach=reach, count=count)
+    assert [t for part in cut.own for t in part] == list(range(frames))
+    grid = TokenGrid(frames=tuple(range(frames)), height=1, width=1)
+    seen = visible_LM(dual_scope(reach=reach, count=count, clips=clips), grid, grid)
+    for own, others in zip(cut.own, cut.others, strict=True):
+        assert not set(own) & set(others)
+        for t in own:
+            assert set(seen[t].nonzero().flatten().tolist()) == {*own, *others}

@@ -1,0 +1,1 @@
+"""More than one device: who computes what, and what they tell each other."""
