@@ -20,11 +20,11 @@ class PerHead:
     def __post_init__(self) -> None:
         require(bool(self.patterns), "per_head: of no pattern", "at least one")
 
-    def groups(self, heads: int) -> dict[AnyPattern, list[int]]:
-        """Which of so many heads each pattern is for."""
+    def groups(self, heads: int, first: int = 0) -> dict[AnyPattern, list[int]]:
+        """Which of so many heads each pattern is for, counted from 0; of the model's they are those from `first` on."""
         found: dict[AnyPattern, list[int]] = {}
         for head in range(heads):
-            found.setdefault(self.patterns[head % len(self.patterns)], []).append(head)
+            found.setdefault(self.patterns[(first + head) % len(self.patterns)], []).append(head)
         return found
 
 

@@ -63,6 +63,7 @@ class SparseAttention:
         scale: of the logits, as `entropy_scale` gives it; 1/sqrt(K) where None.
         bias: added to the logits by pairs of frames, in dense calls of the schedule too; those are at the usual scale.
         calls: how often a plan will be used, as far as known: compiling must pay for itself.
+        first_head: which of the model's heads the first of those given is; more than 0 where processes share them.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class SparseAttention:
         scale: float | None = None,
         bias: BiasRule | None = None,
         calls: int = 1,
+        first_head: int = 0,
     ) -> None:
         self.pattern, self.executor, self.block = pattern, executor, block
         self.schedule, self.scale, self.bias, self.calls = schedule or Schedule(), scale, bias, calls
+        self.first_head = first_head
         self._dense = Dense()
         self._tallies: dict[tuple[str, str, str, int], _Tally] = {}
 
@@ -109,7 +112,7 @@ class SparseAttention:
         chosen = self.pattern.of(layer) if isinstance(self.pattern, PerLayer) else self.pattern
         if not isinstance(chosen, PerHead):
             return self._one(chosen, q_BLNK, k_BMNK, v_BMNK, query, key, layer, sigma, scale=self.scale)
-        groups = chosen.groups(q_BLNK.shape[2])
+        groups = chosen.groups(q_BLNK.shape[2], self.first_head)
         outs = []
         for pattern, heads in groups.items():
             q, k, v = (x[:, :, heads] for x in (q_BLNK, k_BMNK, v_BMNK))

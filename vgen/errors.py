@@ -5,9 +5,10 @@
     ├── ConfigError         a configuration: unknown key, bad value, contradiction
     ├── ModelError          a model folder: missing, incomplete, not allowed, does not fit the request
     ├── ResourceError       the machine: too little memory, missing device, missing extra
-    └── NumericalError      the run: a non-finite tensor, with its name and step
+    ├── NumericalError      the run: a non-finite tensor, with its name and step
+    └── ParallelError       its processes: one has ended, does not answer, or has come to something else
 
-The command line turns each into one line on stderr and exit code 2 (`NumericalError`: 1).
+The command line turns each into one line on stderr and exit code 2 (`NumericalError`, `ParallelError`: 1).
 """
 
 import difflib
@@ -18,6 +19,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "NumericalError",
+    "ParallelError",
     "ResourceError",
     "VgenError",
     "listed",
@@ -49,6 +51,10 @@ class ResourceError(VgenError):
 
 class NumericalError(VgenError):
     """A tensor became non-finite during a run."""
+
+
+class ParallelError(VgenError):
+    """Another process of the run has ended, does not answer, or has come to something else."""
 
 
 def nearest(asked: str, possible: Iterable[str]) -> str:

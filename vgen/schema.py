@@ -29,6 +29,7 @@ __all__ = [
     "ModelConfig",
     "OneOf",
     "OutputConfig",
+    "ParallelConfig",
     "PerformanceConfig",
     "Range",
     "RequestConfig",
@@ -181,6 +182,22 @@ class PerformanceConfig:
 
 
 @dataclass(kw_only=True)
+class ParallelConfig:
+    """How several processes share a run; vgen/parallel/degrees.py chooses what is None.
+
+    `dp` shares out clips, `cfg` the two branches of guidance, `clips` the frames of one clip, `ulysses` its tokens and
+    heads; `fsdp` spreads the weights. A process that gives no sign for `timeout_s` ends the run.
+    """
+
+    dp: int | None = None
+    cfg: int | None = None
+    clips: int | None = None
+    ulysses: int | None = None
+    fsdp: bool | None = None
+    timeout_s: float = 600.0
+
+
+@dataclass(kw_only=True)
 class OutputConfig:
     """What is written."""
 
@@ -201,6 +218,7 @@ class GenerateConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     run: RunConfig = field(default_factory=RunConfig)
     performance: PerformanceConfig = field(default_factory=PerformanceConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
 
@@ -317,6 +335,11 @@ CHECKS: dict[str, Range | OneOf | Frames] = {
     "performance.mode": OneOf(("auto", "speed", "memory", "manual")),
     "performance.offload": OneOf(OFFLOADS),
     "performance.storage": OneOf(STORAGES),
+    "parallel.dp": Range(1, 4096, " processes"),
+    "parallel.cfg": Range(1, 2, " processes"),
+    "parallel.clips": Range(1, 4096, " processes"),
+    "parallel.ulysses": Range(1, 4096, " processes"),
+    "parallel.timeout_s": Range(1, 86_400, " s"),
 }
 
 

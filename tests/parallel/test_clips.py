@@ -1,9 +1,9 @@
-"""Clip parallelism: ranks that each hold some of the frames make what one process makes with `dual_scope` of clips."""
+"""Clip parallelism: processes that each hold some of the frames make what one makes with `dual_scope` of clips."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,19 +12,21 @@ from torch import Tensor
 from torch import distributed as dist
 
 from tests.attention.oracle import visible_LM
-from tests.models.tiny import latents, tiny_dit, words
-from tests.parallel.ranks import Arrays, on_ranks
+from tests.models.tiny import TOKENS, latents, tiny_dit, words
+from tests.parallel.two import on_ranks
 from vgen.attention import Dense, Full, Radial, SparseAttention, TemporalDecay, VideoAttention, dual_scope
 from vgen.errors import ConfigError
 from vgen.models.denoiser import TextBook, WanDenoiser
 from vgen.parallel.clips import ClipAttention, ClipCut, ClipDenoiser
+from vgen.parallel.mesh import join
+from vgen.parallel.peers import Peers
 from vgen.samplers import Cue, Guided
 from vgen.shapes import TokenGrid
 
 
 @dataclass(frozen=True)
 class Case:
-    """A clip on some ranks, in the order in which they hold its parts."""
+    """A clip on some of three processes, in the order in which they hold its parts."""
 
     frames: int
     ranks: tuple[int, ...]
@@ -39,15 +41,15 @@ class Case:
 
 
 CASES = {
-    "two ranks": Case(8, (0, 1)),
+    "two processes": Case(8, (0, 1)),
     "parts of two lengths": Case(7, (0, 1)),
-    "another order of ranks": Case(7, (1, 0)),
-    "three ranks": Case(7, (0, 1, 2), count=3),
-    "three ranks, another order": Case(7, (2, 0, 1), count=3),
-    "a frame per rank": Case(3, (0, 1, 2), reach=0, count=1),
+    "parts of two lengths, another order": Case(7, (1, 0)),
+    "three processes": Case(7, (0, 1, 2), count=3),
+    "three processes, another order": Case(7, (2, 0, 1), count=3),
+    "a frame each": Case(3, (0, 1, 2), reach=0, count=1),
     "nothing near": Case(8, (0, 2), reach=0, count=3),
     "everything near": Case(6, (1, 2), reach=9, count=1),
-    "one rank": Case(5, (1,)),
+    "one process": Case(5, (1,)),
     "guided": Case(7, (0, 1), guided=True),
     "decay": Case(7, (0, 1), inner="decay"),
     "radial": Case(7, (0, 1), inner="radial"),
@@ -95,59 +97,59 @@ class Watched:
         return self.inner(q_BLNK, k_BMNK, v_BMNK, query=query, key=key, **said)
 
 
-def all_cases() -> Arrays:
-    found = {}
+def all_cases() -> dict[str, Tensor]:
+    world, found = join(60.0, torch.device("cpu")), {}
     for name, case in CASES.items():
         group = dist.new_group(list(case.ranks), sort_ranks=False)
-        if dist.get_rank() not in case.ranks:
+        if world.rank not in case.ranks:
             continue
+        peers = Peers(index=case.ranks.index(world.rank), size=len(case.ranks), group=group, ranks=case.ranks)
         watched = Watched(inner_of(case.inner, None))
-        attention = ClipAttention(inner=watched, cut=case.cut, group=group)
-        whole = ClipDenoiser(denoise=denoiser(case, attention), cut=case.cut, group=group)
-        found[name] = denoised(case, whole).numpy()
-        found[f"{name}: keys"] = np.array(watched.keys)
+        attention = ClipAttention(inner=watched, cut=case.cut, peers=peers)
+        found[name] = denoised(case, ClipDenoiser(denoise=denoiser(case, attention), cut=case.cut, peers=peers))
+        found[f"{name}: keys"] = torch.tensor(watched.keys)
     return found
 
 
+Ranks: TypeAlias = list[Mapping[str, Tensor]]
+
+
 @pytest.fixture(scope="module")
-def ranks() -> list[Arrays]:
-    return on_ranks(all_cases, 3)
+def ranks() -> Ranks:
+    return on_ranks(all_cases, ranks=3)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_ranks_make_what_one_process_makes(name: str, ranks: list[Arrays]) -> None:
+def test_processes_make_what_one_makes(name: str, ranks: Ranks) -> None:
     case = CASES[name]
     alone = denoised(case, denoiser(case, inner_of(case.inner, case)))
     for rank in case.ranks:
-        np.testing.assert_allclose(ranks[rank][name], alone.numpy(), rtol=0, atol=1e-5)
-        np.testing.assert_array_equal(ranks[rank][name], ranks[case.ranks[0]][name])
+        torch.testing.assert_close(ranks[rank][name], alone, rtol=0, atol=1e-5)
+        assert torch.equal(ranks[rank][name], ranks[case.ranks[0]][name]), "all go on with the same"
 
 
-def test_the_order_of_ranks_changes_nothing(ranks: list[Arrays]) -> None:
-    for one, other in (
-        ("parts of two lengths", "another order of ranks"),
-        ("three ranks", "three ranks, another order"),
-    ):
-        np.testing.assert_array_equal(ranks[0][one], ranks[0][other])
+@pytest.mark.parametrize("name", ["parts of two lengths", "three processes"])
+def test_the_order_of_processes_changes_nothing(name: str, ranks: Ranks) -> None:
+    assert torch.equal(ranks[0][name], ranks[0][f"{name}, another order"])
 
 
-def test_one_rank_is_none(ranks: list[Arrays]) -> None:
-    case = CASES["one rank"]
-    np.testing.assert_array_equal(ranks[1]["one rank"], denoised(case, denoiser(case, Dense())).numpy())
+def test_one_process_is_none(ranks: Ranks) -> None:
+    case = CASES["one process"]
+    assert torch.equal(ranks[1]["one process"], denoised(case, denoiser(case, Dense())))
 
 
-def test_clips_are_not_the_whole(ranks: list[Arrays]) -> None:
-    """What the other tests compare with is something else than dense attention."""
-    case = CASES["two ranks"]
-    dense = denoised(case, denoiser(case, Dense())).numpy()
-    assert np.abs(ranks[0]["two ranks"] - dense).max() > 1e-3
+def test_clips_are_not_the_whole(ranks: Ranks) -> None:
+    """Or equality would say nothing of them."""
+    case = CASES["two processes"]
+    dense = denoised(case, denoiser(case, Dense()))
+    assert (ranks[0]["two processes"] - dense).abs().max() > 1e-3
 
 
-def test_a_rank_holds_keys_of_what_it_sees_alone(ranks: list[Arrays]) -> None:
+def test_a_process_has_keys_of_what_it_sees_alone(ranks: Ranks) -> None:
     for name, case in CASES.items():
         for place, rank in enumerate(case.ranks):
             seen = len(case.cut.own[place]) + len(case.cut.others[place])
-            assert ranks[rank][f"{name}: keys"] == seen * 6
+            assert int(ranks[rank][f"{name}: keys"]) == seen * TOKENS
     long = ClipCut(frames=400, clips=4, reach=8, count=16)
     assert max(map(len, long.others)) <= 2 * 8 + 16
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vgen.attention import Dense, VideoAttention
 from vgen.models.cache import KVCache
-from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
+from vgen.models.dit import PreparedText, Shards, TextPerFrame, VideoDiT
 from vgen.models.rope import Rope
 from vgen.models.step_cache import CachedBranch, bare
 from vgen.samplers.prompts import Cue
@@ -96,6 +96,7 @@ class WanDenoiser:
         causal_block: frames per block where the shown frames see no later block; they all see each other where None.
         image_CTHW: an image's channels beside the noisy ones, of every frame of the clip; None for models without.
         cache: a step cache, as this branch uses it; every block runs in every step where None.
+        shards: how tokens are spread over processes; not at all where None.
     """
 
     dit: VideoDiT
@@ -105,6 +106,7 @@ class WanDenoiser:
     causal_block: int | None = None
     image_CTHW: Tensor | None = None
     cache: CachedBranch | None = None
+    shards: Shards | None = None
 
     @torch.no_grad()
     def __call__(
@@ -131,6 +133,7 @@ class WanDenoiser:
                 attention=self.attention,
                 rope=self.rope,
                 sigma=sigma,
+                shards=self.shards,
             )
         return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity_BCTHW.to(x_BCTHW)
 
@@ -175,4 +178,5 @@ class WanDenoiser:
                 attention=self.attention,
                 rope=self.rope,
                 sigma=0.0,
+                shards=self.shards,
             )

@@ -12,7 +12,7 @@ Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.0974
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from diffusers import ModelMixin, WanTransformer3DModel
@@ -32,7 +32,7 @@ from vgen.models.residence import at_hand
 from vgen.models.rope import Rope, Rotation, apply_rotation, rotation
 from vgen.shapes import TokenGrid
 
-__all__ = ["PreparedText", "TextPerFrame", "VideoDiT"]
+__all__ = ["PreparedText", "Shards", "TextPerFrame", "VideoDiT"]
 
 DENSE = Dense()
 ABSOLUTE = Rope()
@@ -70,6 +70,30 @@ class TextPerFrame:
     early: tuple[PreparedText, ...] | None = None
 
 
+class Shards(Protocol):
+    """How the tokens of a pass are spread over processes; `vgen.parallel.ulysses` fills it.
+
+    A process has a share of the tokens of each frame, and in self-attention a share of the heads instead. Tokens are
+    those of `frames` whole frames, in raster order.
+    """
+
+    def mine(self, x_BLD: Tensor, frames: int) -> Tensor:
+        """This process's share of tokens that all have."""
+        ...
+
+    def whole(self, x_BLD: Tensor, frames: int) -> Tensor:
+        """All tokens, from everybody's share."""
+        ...
+
+    def by_heads(self, q_BLNK: Tensor, k_BLNK: Tensor, v_BLNK: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """All tokens for some heads, from some tokens for all heads."""
+        ...
+
+    def by_tokens(self, out_BLNK: Tensor, frames: int) -> Tensor:
+        """The way back."""
+        ...
+
+
 @dataclass(slots=True)
 class _Run:
     """Neighbouring frames that read the same text."""
@@ -105,6 +129,7 @@ class _Pass:
     past_rotation: Rotation | None
     slots: list[int] | None
     sigma: float | None
+    shards: Shards | None
 
 
 def _modulate(x_BLD: Tensor, shift_BTD: Tensor, scale_BTD: Tensor) -> Tensor:
@@ -169,6 +194,9 @@ class VideoDiTBlock(nn.Module):
         q_BLNK = attn.norm_q(attn.to_q(x_BLD)).unflatten(2, (attn.heads, -1))
         k_BMNK = attn.norm_k(attn.to_k(x_BLD)).unflatten(2, (attn.heads, -1))
         v_BMNK = attn.to_v(x_BLD).unflatten(2, (attn.heads, -1))
+        shards, frames = shared.shards, len(shared.grid.frames)
+        if shards is not None:
+            q_BLNK, k_BMNK, v_BMNK = shards.by_heads(q_BLNK, k_BMNK, v_BMNK, frames)
         unturned_BMNK = k_BMNK
         q_BLNK, k_BMNK = apply_rotation(q_BLNK, shared.rotation), apply_rotation(k_BMNK, shared.rotation)
         if shared.context is not None:
@@ -189,6 +217,8 @@ class VideoDiTBlock(nn.Module):
                 block=shared.causal_block,
                 sigma=shared.sigma,
             )
+        if shards is not None:
+            out_BLNK = shards.by_tokens(out_BLNK, frames)
         return cast(Tensor, attn.to_out[0](out_BLNK.flatten(2).type_as(x_BLD)))
 
     @staticmethod
@@ -304,6 +334,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         attention: VideoAttention = DENSE,
         rope: Rope = ABSOLUTE,
         sigma: float | None = None,
+        shards: Shards | None = None,
     ) -> Tensor:
         """The velocity eps - x0 at every element of x.
 
@@ -319,6 +350,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             attention: of the frames to themselves and to the context.
             rope: where in time the frames of the context and the given ones stand.
             sigma: the highest of `sigma_BT` as a plain number, for attention that differs by noise level.
+            shards: how tokens are spread over processes, each of which calls this alike; here alone where None.
 
         Returns:
             velocity_BCTHW in the dtype of the weights, with the model's `out_channels`.
@@ -329,9 +361,11 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         early, late = self._texts(text, len(indices))
         temb_BTD, modulation_BT6D = self._time(sigma_BT, late[0].text.layers[0].k_BMNK.dtype)
         grid = TokenGrid(frames=indices, height=height, width=width)
-        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma)
+        shared = self._pass(grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma, shards)
 
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
+        if shards is not None:
+            x_BLD = shards.mine(x_BLD, len(indices))
         for layer in range(len(self.blocks)):
             texts = early if layer < len(self.blocks) // 2 else late
             block = self._block(layer)
@@ -345,8 +379,11 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
 
         shift_BTD, scale_BTD = (self.scale_shift_table.unsqueeze(1) + temb_BTD.unsqueeze(2)).unbind(2)
         x_BLD = _modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD)
+        x_BLD = self.proj_out(x_BLD)
+        if shards is not None:
+            x_BLD = shards.whole(x_BLD, len(indices))
         return rearrange(
-            self.proj_out(x_BLD),
+            x_BLD,
             "b (t h w) (ph pw c) -> b c t (h ph) (w pw)",
             t=len(indices),
             h=height,
@@ -406,6 +443,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         attention: VideoAttention,
         rope: Rope,
         sigma: float | None,
+        shards: Shards | None,
     ) -> _Pass:
         past = () if context is None else context.frames
         turned = context is not None and context.turned
@@ -430,4 +468,5 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             past_rotation=rotation_of(past) if past and not turned else None,
             slots=slots,
             sigma=sigma,
+            shards=shards,
         )

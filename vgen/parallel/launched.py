@@ -1,0 +1,136 @@
+"""What torchrun tells a process of itself and the others; and who of several that fail speaks.
+
+torchrun, or `vgen generate --nproc`, sets variables of the environment and keeps a store that outlives every process.
+The first process that fails puts its message there and says it; the others, which fail because of it, are silent.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from vgen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+__all__ = ["Launched", "claim", "ended", "launched", "register"]
+
+FAILURE, PROCESS = "vgen/failure", "vgen/process"
+ASK_S = 5.0  # for an answer of a store that is there
+NOTICE_S = 1.0  # until a process that was killed is seen to be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """A process among several.
+
+    Args:
+        rank, size: which it is, and how many there are.
+        local_rank, local_size: the same on its machine.
+        address, port: of the store.
+        attempt: how often all have been started again.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    address: str
+    port: int
+    attempt: str
+
+
+def launched() -> Launched | None:
+    """What torchrun says; None for a process by itself.
+
+    Raises:
+        ConfigError: the variables are no numbers, or some are missing.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
+    said = {name: os.environ.get(name, "") for name in names}
+    wrong = [name for name, value in said.items() if not value.isdecimal()]
+    if wrong:
+        raise ConfigError(
+            f"WORLD_SIZE={said['WORLD_SIZE']:.20} says that there are several processes, and {wrong[0]}="
+            f"{said[wrong[0]]:.20} is no number; start them with --nproc N, or with torchrun"
+        )
+    rank, size, local_rank, local_size, port = map(int, said.values())
+    return Launched(
+        rank=rank,
+        size=size,
+        local_rank=local_rank,
+        local_size=local_size,
+        address=os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        port=port,
+        attempt=os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
+    )
+
+
+def register(process: Launched) -> None:
+    """Tells the others where to look for this process, should it not answer."""
+    _store(process).set(f"{PROCESS}/{process.rank}", json.dumps([_host(), os.getpid()]))
+
+
+def claim(process: Launched, message: str) -> bool:
+    """Whether this process is the first to fail, and so the one that says why; it is too where nobody can be asked."""
+    from torch.distributed import DistError
+
+    mine = json.dumps([process.rank, message])
+    try:
+        return _store(process).compare_set(FAILURE, "", mine) == mine.encode()
+    except (DistError, RuntimeError):  # the store has ended, and with it whoever else could speak
+        return True
+
+
+def ended(process: Launched) -> str | None:
+    """Which of the processes on this machine have ended or stand still, in words; None where none has."""
+    from torch.distributed import DistError
+
+    try:
+        store = _store(process)
+        told = {rank: f"{PROCESS}/{rank}" for rank in range(process.size) if rank != process.rank}
+        where = {rank: json.loads(store.get(key)) for rank, key in told.items() if store.check([key])}
+    except (DistError, RuntimeError):
+        return None
+    here = {rank: pid for rank, (host, pid) in where.items() if host == _host()}
+    until = time.monotonic() + NOTICE_S
+    while True:
+        found = [f"process {rank} {state}" for rank, pid in here.items() if (state := _state(pid))]
+        if found or time.monotonic() > until:
+            return _joined(found)
+        time.sleep(0.05)
+
+
+def _joined(found: Sequence[str]) -> str | None:
+    return " and ".join(found) or None
+
+
+def _state(pid: int) -> str | None:
+    import psutil
+
+    try:
+        status = psutil.Process(pid).status()
+    except psutil.Error:
+        return "has ended"
+    if status == psutil.STATUS_ZOMBIE:
+        return "has ended"
+    return "stands still" if status == psutil.STATUS_STOPPED else None
+
+
+def _host() -> str:
+    import platform
+
+    return platform.node()
+
+
+def _store(process: Launched) -> "Store":
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+    store = TCPStore(process.address, process.port, None, False, timedelta(seconds=ASK_S), wait_for_workers=False)
+    return PrefixStore(f"vgen/{process.attempt}", store)

@@ -1,0 +1,63 @@
+"""`Ulysses`: a clip's tokens over several processes, and its heads while attention is computed.
+
+Jacobs et al. 2023, arXiv:2309.14509. Outside of self-attention each process holds a share of the tokens of *every*
+frame, so that what differs by frame, such as the modulation, stays as it is, and any number of frames can be shared.
+Around self-attention tokens are exchanged for heads: a process then sees all tokens of all frames for its share of the
+heads, so that rotation, memory, causality and every pattern are those of one process.
+
+Letters here: `S` processes, `P` tokens per frame, `R` tokens of a share of a frame, `G` heads of a process, `J` three:
+queries, keys and values.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vgen.parallel.peers import Peers
+
+__all__ = ["Ulysses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ulysses:
+    """A `Shards` of `VideoDiT`.
+
+    Args:
+        peers: the processes that share one pass of the model.
+    """
+
+    peers: Peers
+
+    def mine(self, x_BLD: Tensor, frames: int) -> Tensor:
+        """This process's tokens of every frame; all processes have all of them before."""
+        x_BTPD = x_BLD.unflatten(1, (frames, -1))
+        share = x_BTPD.shape[2] // self.peers.size
+        assert share * self.peers.size == x_BTPD.shape[2], "tokens that do not divide are refused before"
+        return x_BTPD.narrow(2, self.peers.index * share, share).flatten(1, 2)
+
+    def whole(self, x_BLD: Tensor, frames: int) -> Tensor:
+        """All tokens, from everybody's share."""
+        x_SBTRD = self.peers.gathered(x_BLD).unflatten(2, (frames, -1))
+        return x_SBTRD.permute(1, 2, 0, 3, 4).flatten(1, 3)
+
+    def by_heads(self, q_BLNK: Tensor, k_BLNK: Tensor, v_BLNK: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """All tokens for this process's heads, from its tokens for all heads."""
+        size = self.peers.size
+        batch, length, heads, width = q_BLNK.shape
+        sent_SJBLGK = q_BLNK.new_empty((size, 3, batch, length, heads // size, width))
+        for row, x_BLNK in enumerate((q_BLNK, k_BLNK, v_BLNK)):
+            sent_SJBLGK[:, row] = x_BLNK.unflatten(2, (size, -1)).permute(2, 0, 1, 3, 4)
+        came_SJBTRGK = self.peers.exchanged(sent_SJBLGK).unflatten(3, (frames, -1))
+        q, k, v = (came_SBTRGK.permute(1, 2, 0, 3, 4, 5).flatten(1, 3) for came_SBTRGK in came_SJBTRGK.unbind(1))
+        return q, k, v
+
+    def by_tokens(self, out_BLNK: Tensor, frames: int) -> Tensor:
+        """This process's tokens for all heads, from all tokens for its heads."""
+        out_BTSRGK = out_BLNK.unflatten(1, (frames, self.peers.size, -1))
+        sent_SBTRGK = out_BTSRGK.permute(2, 0, 1, 3, 4, 5).contiguous()
+        came_SBTRGK = self.peers.exchanged(sent_SBTRGK)
+        return came_SBTRGK.permute(1, 2, 3, 0, 4, 5).flatten(3, 4).flatten(1, 2)
+
+    def first_head(self, heads: int) -> int:
+        """Of all the model's heads, the first of this process's."""
+        return self.peers.index * (heads // self.peers.size)
