@@ -14,10 +14,20 @@ from torch import distributed as dist
 from tests.attention.oracle import visible_LM
 from tests.models.tiny import TOKENS, latents, tiny_dit, words
 from tests.parallel.two import on_ranks
-from vgen.attention import Dense, Full, Radial, SparseAttention, TemporalDecay, VideoAttention, dual_scope
+from vgen.attention import (
+    Dense,
+    Full,
+    Pattern,
+    Radial,
+    SparseAttention,
+    TemporalDecay,
+    VideoAttention,
+    WindowFusion,
+    dual_scope,
+)
 from vgen.errors import ConfigError
 from vgen.models.denoiser import TextBook, WanDenoiser
-from vgen.parallel.clips import ClipAttention, ClipCut, ClipDenoiser
+from vgen.parallel.clips import ClipAttention, ClipCut, ClipDenoiser, DualScope, Windows
 from vgen.parallel.mesh import join
 from vgen.parallel.peers import Peers
 from vgen.samplers import Cue, Guided
@@ -37,7 +47,14 @@ class Case:
 
     @property
     def cut(self) -> ClipCut:
-        return ClipCut(frames=self.frames, clips=len(self.ranks), reach=self.reach, count=self.count)
+        fused = self.inner == "fused"
+        scope = Windows(window=3, stride=2) if fused else DualScope(reach=self.reach, count=self.count)
+        return ClipCut(frames=self.frames, clips=len(self.ranks), scope=scope)
+
+    @property
+    def pattern(self) -> Pattern:
+        """What one process attends to."""
+        return dual_scope(reach=self.reach, count=self.count, clips=len(self.ranks))
 
 
 CASES = {
@@ -53,17 +70,23 @@ CASES = {
     "guided": Case(7, (0, 1), guided=True),
     "decay": Case(7, (0, 1), inner="decay"),
     "radial": Case(7, (0, 1), inner="radial"),
+    "fused": Case(9, (0, 1), inner="fused"),
+    "fused, three processes": Case(8, (2, 0, 1), inner="fused"),
 }
 
 
-def inner_of(name: str, case: Case | None) -> VideoAttention:
-    """What ranks attend with; with a case what one process does."""
-    pattern = Full() if case is None else case.cut.pattern
-    if name == "radial":
-        return SparseAttention(Radial(min_reach=2) if case is None else pattern & Radial(min_reach=2), block=4)
-    if name == "decay":
-        return SparseAttention(pattern, bias=TemporalDecay(0.3), executor="gather", block=4)
-    return Dense() if case is None else SparseAttention(pattern, executor="gather", block=4)
+def inner_of(case: Case, together: bool) -> VideoAttention:
+    """What processes attend with together, and what one does alone."""
+    pattern = Full() if together else case.pattern
+    match case.inner:
+        case "fused":
+            return WindowFusion(inner=Dense(), window=3, stride=2, frames=case.frames if together else None)
+        case "radial":
+            return SparseAttention(Radial(min_reach=2) if together else pattern & Radial(min_reach=2), block=4)
+        case "decay":
+            return SparseAttention(pattern, bias=TemporalDecay(0.3), executor="gather", block=4)
+        case _:
+            return Dense() if together else SparseAttention(pattern, executor="gather", block=4)
 
 
 def denoiser(case: Case, attention: VideoAttention) -> Any:
@@ -104,7 +127,7 @@ def all_cases() -> dict[str, Tensor]:
         if world.rank not in case.ranks:
             continue
         peers = Peers(index=case.ranks.index(world.rank), size=len(case.ranks), group=group, ranks=case.ranks)
-        watched = Watched(inner_of(case.inner, None))
+        watched = Watched(inner_of(case, together=True))
         attention = ClipAttention(inner=watched, cut=case.cut, peers=peers)
         found[name] = denoised(case, ClipDenoiser(denoise=denoiser(case, attention), cut=case.cut, peers=peers))
         found[f"{name}: keys"] = torch.tensor(watched.keys)
@@ -122,7 +145,7 @@ def ranks() -> Ranks:
 @pytest.mark.parametrize("name", CASES)
 def test_processes_make_what_one_makes(name: str, ranks: Ranks) -> None:
     case = CASES[name]
-    alone = denoised(case, denoiser(case, inner_of(case.inner, case)))
+    alone = denoised(case, denoiser(case, inner_of(case, together=False)))
     for rank in case.ranks:
         torch.testing.assert_close(ranks[rank][name], alone, rtol=0, atol=1e-5)
         assert torch.equal(ranks[rank][name], ranks[case.ranks[0]][name]), "all go on with the same"
@@ -149,8 +172,9 @@ def test_a_process_has_keys_of_what_it_sees_alone(ranks: Ranks) -> None:
     for name, case in CASES.items():
         for place, rank in enumerate(case.ranks):
             seen = len(case.cut.own[place]) + len(case.cut.others[place])
+            assert case.inner != "fused" or seen < case.frames
             assert int(ranks[rank][f"{name}: keys"]) == seen * TOKENS
-    long = ClipCut(frames=400, clips=4, reach=8, count=16)
+    long = ClipCut(frames=400, clips=4, scope=DualScope(reach=8, count=16))
     assert max(map(len, long.others)) <= 2 * 8 + 16
 
 
@@ -158,9 +182,9 @@ def test_a_process_has_keys_of_what_it_sees_alone(ranks: Ranks) -> None:
 def test_a_cut_is_what_the_pattern_keeps(frames: int, clips: int, reach: int, count: int) -> None:
     if clips > frames:
         with pytest.raises(ConfigError, match=f"possible: 1 to {frames}"):
-            ClipCut(frames=frames, clips=clips, reach=reach, count=count)
+            ClipCut(frames=frames, clips=clips, scope=DualScope(reach=reach, count=count))
         return
-    cut = ClipCut(frames=frames, clips=clips, reach=reach, count=count)
+    cut = ClipCut(frames=frames, clips=clips, scope=DualScope(reach=reach, count=count))
     assert [t for part in cut.own for t in part] == list(range(frames))
     grid = TokenGrid(frames=tuple(range(frames)), height=1, width=1)
     seen = visible_LM(dual_scope(reach=reach, count=count, clips=clips), grid, grid)

@@ -22,7 +22,7 @@ from vgen.models.load import load_model
 from vgen.models.loaded import own_model
 from vgen.models.lora_request import LoraRequest
 from vgen.models.quantization import Quantization, stored_bytes
-from vgen.parallel.clips import ClipAttention, ClipCut
+from vgen.parallel.clips import ClipAttention, ClipCut, DualScope
 from vgen.parallel.degrees import Degrees
 from vgen.parallel.mesh import Mesh, World, join
 from vgen.parallel.ulysses import Ulysses
@@ -94,7 +94,7 @@ def on_top(world: World) -> dict[str, Tensor]:
     found["ulysses"] = dit(latents(3), levels, text, shards=Ulysses(mesh.along("ulysses")))
     mesh, shares = share(world, Degrees(clips=2, fsdp=True))
     shares(dit := tiny_dit())
-    cut, clips = ClipCut(frames=4, clips=2, reach=1, count=1), mesh.along("clips")
+    cut, clips = ClipCut(frames=4, clips=2, scope=DualScope(reach=1, count=1)), mesh.along("clips")
     attention, part = ClipAttention(inner=Dense(), cut=cut, peers=clips), cut.own[clips.index]
     x = latents(4)[:, :, part.start : part.stop]
     found["clips"] = dit(x, torch.full((1, 2), 0.5), text, frames=tuple(part), attention=attention)

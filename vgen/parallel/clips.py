@@ -1,11 +1,12 @@
-"""Clip parallelism: each process denoises a part of the frames, and sees of the others what `dual_scope` keeps.
+"""Clip parallelism: each process denoises a part of the frames, and gets of the others' what its own attend to.
 
-Video-Infinity (Tan et al. 2024, arXiv:2406.16260), from its description. What is computed is one process with the
-attention `dual_scope(clips=processes)`; the keys and values that each has are those of its own frames and of the few
-others that it sees, however long the video is. Frames keep their absolute indices, so noise and rotary positions are
-one process's. For schedules in which all frames are shown in every step, without a memory.
+Video-Infinity (Tan et al. 2024, arXiv:2406.16260), from its description; or FreeNoise's windows, of which a part of the
+frames needs the neighbours alone. What is computed is what one process computes with the attention
+`dual_scope(clips=processes)`, or with `WindowFusion`. The keys and values that a process has are those of its own
+frames and of the few others that it sees, however long the video is. Frames keep their absolute indices, so noise and
+rotary positions are one process's. For schedules in which all frames are shown in every step, without a memory.
 
-    ClipCut         which frames each process holds, and which it sees
+    ClipCut         which frames each process holds, and which it sees by its scope: DualScope or Windows
     ClipAttention   between a layer and what computes its attention: keys and values go where they are seen
     ClipDenoiser    around a model that holds a part of the frames: cuts what goes in, gathers what comes out
 
@@ -14,7 +15,7 @@ Letter here: `J` two, keys and values.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,9 +24,45 @@ from vgen.attention import ClipWindow, Pattern, Place, VideoAttention, dual_scop
 from vgen.errors import ConfigError
 from vgen.parallel.peers import Peers
 from vgen.samplers import Cue, Denoiser
-from vgen.shapes import TokenGrid
+from vgen.shapes import TokenGrid, window_starts
 
-__all__ = ["ClipAttention", "ClipCut", "ClipDenoiser"]
+__all__ = ["ClipAttention", "ClipCut", "ClipDenoiser", "DualScope", "Windows"]
+
+
+class Scope(Protocol):
+    """What a frame attends to, of a video that is cut into clips."""
+
+    def sees(self, frames: int, clips: int) -> Tensor:
+        """sees_TT: whether the frame of a row sees that of a column."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DualScope:
+    """Frames near a clip, and frames from everywhere; arguments as of `dual_scope`."""
+
+    reach: int
+    count: int
+
+    def sees(self, frames: int, clips: int) -> Tensor:
+        """As `Scope`."""
+        return _kept(dual_scope(reach=self.reach, count=self.count, clips=clips), frames)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Frames that are in a window with a frame; arguments as of `WindowFusion`."""
+
+    window: int
+    stride: int
+
+    def sees(self, frames: int, clips: int) -> Tensor:
+        """As `Scope`."""
+        in_UT = torch.zeros(0, frames)
+        for start in window_starts(frames, self.window, self.stride):
+            in_T = (torch.arange(frames) >= start) & (torch.arange(frames) < start + self.window)
+            in_UT = torch.cat((in_UT, in_T[None].float()))
+        return in_UT.T @ in_UT > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +72,7 @@ class ClipCut:
     Args:
         frames: latent frames of the video.
         clips: how many clips.
-        reach, count: as of `dual_scope`.
+        scope: what they see.
 
     Raises:
         ConfigError: a clip without frames.
@@ -43,43 +80,45 @@ class ClipCut:
 
     frames: int
     clips: int
-    reach: int
-    count: int
+    scope: Scope
 
     def __post_init__(self) -> None:
         if self.clips > self.frames:
             raise ConfigError(
-                f"parallel.clips={self.clips}: the video has {self.frames} latent frames, and each process takes "
-                f"one at least; possible: 1 to {self.frames}"
+                f"parallel.clips={self.clips}: the video has {self.frames} latent frames, and each process takes at "
+                f"least one; possible: 1 to {self.frames}"
             )
-
-    @property
-    def pattern(self) -> Pattern:
-        """What one process would attend to."""
-        return dual_scope(reach=self.reach, count=self.count, clips=self.clips)
 
     @property
     def own(self) -> tuple[range, ...]:
         """The frames that each process holds."""
-        return tuple(range(part[0], part[-1] + 1) for part in self._kept(ClipWindow(clips=self.clips, reach=0)))
+        return _own(self.frames, self.clips)
 
     @property
     def others(self) -> tuple[tuple[int, ...], ...]:
         """The frames that each process sees beside its own."""
-        pairs = zip(self._kept(self.pattern), self.own, strict=True)
-        return tuple(tuple(t for t in seen if t not in own) for seen, own in pairs)
-
-    def _kept(self, pattern: Pattern) -> tuple[tuple[int, ...], ...]:
-        """What the first frame of each clip sees, and with it all of the clip."""
-        return _kept(pattern, self.frames, self.clips)
+        return _others(self)
 
 
 @lru_cache(maxsize=32)  # asked for by every layer
-def _kept(pattern: Pattern, frames: int, clips: int) -> tuple[tuple[int, ...], ...]:
+def _own(frames: int, clips: int) -> tuple[range, ...]:
+    whole = _kept(ClipWindow(clips=clips, reach=0), frames)
+    parts = [tuple(row.nonzero().flatten().tolist()) for row in whole]
+    return tuple(range(part[0], part[-1] + 1) for part in dict.fromkeys(parts))
+
+
+@lru_cache(maxsize=32)
+def _others(cut: ClipCut) -> tuple[tuple[int, ...], ...]:
+    sees_TT = cut.scope.sees(cut.frames, cut.clips)
+    seen = [sees_TT[own.start : own.stop].any(0).nonzero().flatten().tolist() for own in cut.own]
+    return tuple(tuple(t for t in part if t not in own) for part, own in zip(seen, cut.own, strict=True))
+
+
+def _kept(pattern: Pattern, frames: int) -> Tensor:
+    """kept_TT of a pattern of whole frames."""
     grid, nowhere = TokenGrid(frames=tuple(range(frames)), height=1, width=1), torch.zeros((), dtype=torch.long)
-    first_R, key_T = -(torch.arange(clips) * -frames // clips), torch.arange(frames)
-    query, key = Place(first_R[:, None], nowhere, nowhere, grid), Place(key_T, nowhere, nowhere, grid)
-    return tuple(tuple(row.nonzero().flatten().tolist()) for row in pattern.keeps(query, key))
+    index_T = torch.arange(frames)
+    return pattern.keeps(Place(index_T[:, None], nowhere, nowhere, grid), Place(index_T, nowhere, nowhere, grid))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
