@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "story": {"config", "models"},
     "job": {"clip", "images", "layouts", "sampling", "sparsity", "step_cache", "story"},
     "rolling": {"job"},
+    "spread": {"job", "parallel"},
     "plan": {"files", "machine", "placement", "rolling"},
     "performance": {"plan"},
     "ladder": {"performance"},
@@ -64,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": {"checkpoint", "drift", "run_record", "wiring"},
     "stock": {"run"},
     "search": {"judge", "stock"},
-    "pipeline": {"parallel", "playground", "search"},
+    "pipeline": {"parallel", "playground", "search", "spread"},
     "evaluate": {"pipeline", "judge", "playground", "training"},
     "bench": {"evaluate", "pipeline", "judge", "playground", "training"},
 }

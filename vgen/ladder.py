@@ -35,12 +35,15 @@ class Ladder:
         residence: of the model.
         rungs: placements, the first in force.
         planned_mib: what the run was to take, for the last message.
+        shared: whether other processes wait for each step, which then cannot be tried again by this one alone.
     """
 
-    def __init__(self, residence: Residence, rungs: Sequence[Placement], *, planned_mib: float) -> None:
+    def __init__(
+        self, residence: Residence, rungs: Sequence[Placement], *, planned_mib: float, shared: bool = False
+    ) -> None:
         self.taken: list[dict[str, str]] = []
         self._residence, self._rungs, self._planned_mib = residence, list(rungs), planned_mib
-        self._caches_freed = False
+        self._caches_freed, self._shared = False, shared
 
     @property
     def placement(self) -> Placement:
@@ -66,9 +69,9 @@ class Ladder:
     def _go_down(self, what: str, said: str) -> None:
         gc.collect()
         release_cached()
-        if not self._caches_freed:
+        if not self._caches_freed and not self._shared:
             self._caches_freed, rung = True, "caches freed"
-        elif len(self._rungs) > 1:
+        elif len(self._rungs) > 1 and not self._shared:
             del self._rungs[0]
             rung = str(self.placement)
             self._residence.settle(self.placement)

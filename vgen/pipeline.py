@@ -1,5 +1,6 @@
 """`VideoPipeline`: a prompt or an image in, a clip out; the only place that knows all parts."""
 
+import secrets
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from operator import attrgetter
@@ -15,7 +16,7 @@ from vgen.config import merge
 from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
 from vgen.images import ImageSource, LoadedImage, load_image
-from vgen.job import resolve
+from vgen.job import SEED_BITS, resolve
 from vgen.machine import pick_device, pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
@@ -26,12 +27,15 @@ from vgen.models.lora_file import open_loras
 from vgen.models.lora_request import LoraRequest, LoraSource, lora_request
 from vgen.models.quantization import Quantization
 from vgen.models.stock.model import StockModel
+from vgen.parallel.degrees import Work, choose_degrees
+from vgen.parallel.mesh import Mesh, World, join, own_device
 from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib, give_back_what_is_freed
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
-from vgen.schema import MAX_SEED, GenerateConfig, PerformanceConfig
+from vgen.schema import MAX_SEED, GenerateConfig, ParallelConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
+from vgen.spread import stock_work, work_of
 from vgen.stock.start import start_stock
 
 __all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
@@ -45,11 +49,21 @@ class VideoPipeline:
     Args:
         model: as loaded.
         performance: where its weights may be kept.
+        parallel: how the processes of `world` share a clip.
+        world: those that were started together; this one alone where None.
     """
 
-    def __init__(self, model: AnyModel, performance: PerformanceConfig | None = None) -> None:
+    def __init__(
+        self,
+        model: AnyModel,
+        performance: PerformanceConfig | None = None,
+        parallel: ParallelConfig | None = None,
+        world: World | None = None,
+    ) -> None:
         self.model = model
         self.performance = PerformanceConfig() if performance is None else performance
+        self.parallel = ParallelConfig() if parallel is None else parallel
+        self.world = World() if world is None else world
         self.room_mib: float | None = None
 
     @classmethod
@@ -64,6 +78,7 @@ class VideoPipeline:
         lora: Sequence[LoraSource] = (),
         quantization: str | None = None,
         gguf: Sequence[str | Path] | None = None,
+        parallel: ParallelConfig | str | None = None,
     ) -> Self:
         """Loads a model.
 
@@ -84,7 +99,8 @@ class VideoPipeline:
             ModelError: the model or a LoRA cannot be loaded; the message says why and what to do.
             ConfigError, ResourceError: device or dtype are unknown or absent, or the disk is too full.
         """
-        where, kept = pick_device(device), Quantization.of(quantization, gguf)
+        where, world, shared = _placed(device, parallel)
+        kept = Quantization.of(quantization, gguf)
         asked = wanted(str(model)) if download else None
         if asked is not None:
             fetch_files(offer(asked))
@@ -97,12 +113,12 @@ class VideoPipeline:
             str(model),
             device=where,
             dtype=pick_dtype(dtype, where),
-            free_mib=free_mib(where),
+            free_mib=_free_mib(world, where),
             rungs=rungs,
             lora=[lora_request(source) for source in lora],
             quantization=kept,
         )
-        return cls(loaded, config.performance)
+        return cls(loaded, config.performance, shared, world)
 
     @classmethod
     def without_weights(
@@ -116,18 +132,19 @@ class VideoPipeline:
         quantization: str | None = None,
         gguf: Sequence[str | Path] | None = None,
         room_mib: float | None = None,
+        parallel: ParallelConfig | None = None,
     ) -> Self:
         """As `from_pretrained`, from configs alone: its runs say what they would take, and cannot be run.
 
         Args:
-            model, dtype, performance, lora, quantization, gguf: as of `from_pretrained`.
+            model, dtype, performance, lora, quantization, gguf, parallel: as of `from_pretrained`.
             device: a name, or the device of another machine.
             room_mib: what that has free; None for this one.
 
         Raises:
             ModelError, ConfigError, ResourceError: as `from_pretrained`.
         """
-        where = pick_device(device) if isinstance(device, str) else device
+        where, world, shared = _placed(device, parallel)
         skeleton = load_skeleton(
             str(model),
             device=where,
@@ -135,7 +152,7 @@ class VideoPipeline:
             lora=[lora_request(source) for source in lora],
             quantization=Quantization.of(quantization, gguf),
         )
-        planner = cls(skeleton, performance)
+        planner = cls(skeleton, performance, shared, world)
         planner.room_mib = room_mib
         return planner
 
@@ -182,7 +199,7 @@ class VideoPipeline:
     @property
     def free_mib(self) -> float:
         """Memory that a run may still take of the device."""
-        return free_mib(self.device) if self.room_mib is None else self.room_mib
+        return _free_mib(self.world, self.device) if self.room_mib is None else self.room_mib
 
     @property
     def dtype(self) -> torch.dtype:
@@ -302,13 +319,15 @@ class VideoPipeline:
         *,
         base: "Clip | str | Path | None" = None,
         last_image: "ImageSource | None" = None,
+        clips: int = 1,
     ) -> AnyRun:
         """What serves a request: one run, or several of which the best is kept. Arguments as of `start`.
 
         Raises:
             VgenError: the request cannot be served.
         """
-        first, search = self.start(config, said, image, base=base, last_image=last_image), config.search
+        first = self.start(config, said, image, base=base, last_image=last_image, clips=clips)
+        search = config.search
         if search.best_of == 1:
             return first
         seeds = range(first.job.seed, first.job.seed + search.best_of)
@@ -319,7 +338,8 @@ class VideoPipeline:
             if seed == first.job.seed:
                 return first
             one = replace(config, request=replace(config.request, seed=seed))
-            return self.start(one, sorted({*said, "request.seed"}), image, base=base, last_image=last_image)
+            told = sorted({*said, "request.seed"})
+            return self.start(one, told, image, base=base, last_image=last_image, clips=clips)
 
         return BestOf(run, seeds, sets=rule_sets(search.rules), prune=search.prune or ())
 
@@ -334,6 +354,7 @@ class VideoPipeline:
         initial_CTHW: Tensor | None = None,
         attention: VideoAttention | None = None,
         draws: tuple[int, ...] | None = None,
+        clips: int = 1,
     ) -> OneRun:
         """A run that has checked everything and done nothing yet.
 
@@ -346,11 +367,13 @@ class VideoPipeline:
             initial_CTHW: initial latents in place of the seed's, for comparison with other engines.
             attention: in place of the config's, for comparisons; such a run's record cannot be replayed.
             draws: as `Run` takes them.
+            clips: that are asked for together, which several processes share out.
 
         Raises:
             VgenError: the request cannot be served.
         """
         self._check_same(config, said)
+        config = self._seeded(config)
         loaded = _loaded(config.request.image if image is None else image)
         last = _loaded(config.request.last_image if last_image is None else last_image)
         before = config.request.extend if base is None else base
@@ -365,10 +388,14 @@ class VideoPipeline:
                 initial_CTHW=initial_CTHW,
                 attention=attention,
                 draws=draws,
+                mesh=self._mesh(config, said, stock_work(self.model, clips)),
             )
         extended = before if isinstance(before, Clip) or before is None else Clip.read(clip_of(before))
         first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
         job = resolve(config, said, self.model, first_YX3, extended, last_YX3)
+        mesh = self._mesh(config, said, work_of(job, self.model, clips))
+        if attention is not None and mesh.size("ulysses") > 1:
+            raise ConfigError("an attention of one's own has all heads, and processes share them; leave ulysses out")
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
@@ -397,7 +424,24 @@ class VideoPipeline:
             attention=attention,
             verifier=verifier,
             draws=draws,
+            mesh=mesh,
         )
+
+    def _seeded(self, config: GenerateConfig) -> GenerateConfig:
+        """With a seed that all processes have alike."""
+        if self.world.size == 1 or config.request.seed is not None:
+            return config
+        seed = self.world.peers.told(secrets.randbits(SEED_BITS))
+        return replace(config, request=replace(config.request, seed=seed))
+
+    def _mesh(self, config: GenerateConfig, said: list[str], work: Work) -> Mesh:
+        """How the processes share a clip."""
+        names = [key.partition(".")[2] for key in said if key.startswith("parallel.")]
+        asked = replace(self.parallel, **{name: getattr(config.parallel, name) for name in names})
+        degrees = choose_degrees(asked, self.world.size, work)
+        if degrees.clips > 1 or degrees.fsdp:
+            raise ConfigError(f"parallel: {degrees} is not there yet; possible: dp, cfg, ulysses")
+        return Mesh(self.world, degrees)
 
     def _changing(self) -> LoadedModel:
         """The model, whose weights are about to be changed by a LoRA."""
@@ -409,7 +453,7 @@ class VideoPipeline:
         """A config may repeat what this pipeline is, and nothing else."""
         ours: dict[str, tuple[Any, Any]] = {
             "model.id": (config.model.id, self.model.id),
-            "run.device": (pick_device(config.run.device), self.device),
+            "run.device": (_device(config.run.device, self.world), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
             "performance.storage": (config.performance.storage, self.performance.storage),
             "model.lora": (
@@ -424,6 +468,30 @@ class VideoPipeline:
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")
+
+
+def _device(name: str, world: World) -> torch.device:
+    """The device that a name means to this process."""
+    return pick_device(name if world.size == 1 else own_device(name))
+
+
+def _placed(
+    device: str | torch.device, parallel: ParallelConfig | str | None
+) -> tuple[torch.device, World, ParallelConfig]:
+    """This process's device, those that it shares clips with, and how."""
+    if isinstance(parallel, str) and parallel != "auto":
+        raise ConfigError(f"parallel='{parallel:.40}' is not possible; possible: auto, or a ParallelConfig")
+    if parallel is None:
+        return pick_device(device) if isinstance(device, str) else device, World(), ParallelConfig()
+    where = pick_device(own_device(device)) if isinstance(device, str) else device
+    asked = ParallelConfig() if isinstance(parallel, str) else parallel
+    checked, _ = merge(("parallel", {f"parallel.{name}": value for name, value in asdict(asked).items()}))
+    return where, join(checked.parallel.timeout_s, where), checked.parallel
+
+
+def _free_mib(world: World, device: torch.device) -> float:
+    """Memory that this process may still take; of a CPU's its share."""
+    return free_mib(device) / (world.local_size if device.type == "cpu" else 1)
 
 
 def _by_transformer(requests: Iterable[LoraRequest]) -> list[LoraRequest]:

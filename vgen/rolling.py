@@ -14,7 +14,12 @@ __all__ = ["in_windows", "over_experts", "rollout_over"]
 
 
 def over_experts(
-    job: Job, boundary: float | None, expert: Callable[[str, float], Any], memory: Callable[[], Any]
+    job: Job,
+    boundary: float | None,
+    expert: Callable[[str, float], Any],
+    memory: Callable[[], Any],
+    *,
+    one_branch: bool = False,
 ) -> tuple[Any, Any]:
     """The denoiser of all transformers, and the memory of its guidance branches; None where nothing is remembered.
 
@@ -22,9 +27,10 @@ def over_experts(
         boundary: between two transformers; None where there is one.
         expert: what denoises with a transformer, by its name and guidance.
         memory: makes an empty one.
+        one_branch: what denoises remembers one of the branches alone.
     """
     denoise, context = expert("transformer", job.guidance_scale), memory()
-    if context is not None and job.guidance_scale > 1:
+    if context is not None and job.guidance_scale > 1 and not one_branch:
         context = Branches(context, memory())
     if job.guidance_scale_2 is not None:
         assert boundary is not None and context is None, "two transformers share no memory"

@@ -24,9 +24,11 @@ from vgen.models.loaded import LoadedModel
 from vgen.models.residence import release_cached
 from vgen.models.step_cache import StepCache
 from vgen.models.vae import StreamingDecoder
+from vgen.parallel.mesh import Mesh
+from vgen.parallel.sharing import SharedVerifier, shared_frames
 from vgen.performance import Fit, placed_keys
 from vgen.plan import check_memory, free_mib, in_one_clip
-from vgen.run_record import model_row, quantized_keys, run_record
+from vgen.run_record import asked_of, model_row, quantized_keys, run_record
 from vgen.samplers import Attempt, Piece, Progress, Rollout, RolloutState, Verifier, redone, replayed
 from vgen.schema import GenerateConfig
 from vgen.sparsity import record_rows
@@ -69,6 +71,7 @@ class Run:
         attention: in place of the job's, for comparisons.
         verifier: judges each finished piece where the job redoes those that fail.
         draws: which noise each piece takes, as the search of a recorded run settled on; no verifier is asked then.
+        mesh: the processes that make the clip together, each with a run of the same job; this one alone where None.
     """
 
     def __init__(
@@ -84,7 +87,9 @@ class Run:
         attention: VideoAttention | None = None,
         verifier: Verifier[Any] | None = None,
         draws: tuple[int, ...] | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
+        self.mesh = Mesh.solo() if mesh is None else mesh
         assert not job.search.redo or verifier is not None or draws is not None, "nobody to say what is redone"
         self.verifier = verifier
         self.draws = draws
@@ -94,7 +99,12 @@ class Run:
         self.job = job
         self.plan = fit.plan
         self._fit = fit
-        self._ladder = Ladder(model.residence, fit.rungs, planned_mib=fit.plan.weights + fit.plan.more)
+        self._ladder = Ladder(
+            model.residence,
+            fit.rungs,
+            planned_mib=fit.plan.weights + fit.plan.more,
+            shared=self.mesh.degrees.replica > 1,
+        )
         self.notes = notes
         self.initial_CTHW = initial_CTHW
         self.stages_s = {"text": 0.0, "denoise": 0.0, "decode": 0.0}
@@ -105,7 +115,12 @@ class Run:
         self._drawn: list[int] = []
         calls = job.num_steps * model.dit.config.num_layers * (2 if job.guided else 1)
         if attention is None:
-            attention = job.attention.build(calls, decay=job.sampling.decay, fusion=job.sampling.fusion)
+            attention = job.attention.build(
+                calls,
+                decay=job.sampling.decay,
+                fusion=job.sampling.fusion,
+                first_head=self.mesh.first_head(model.dit.config.num_attention_heads),
+            )
         self.attention = attention
         dits = [dit for dit in (model.dit, model.dit_2) if dit is not None]
         self.step_caches = [StepCache(*pair) for pair in zip(dits, job.step_cache.methods, strict=False)]
@@ -122,6 +137,7 @@ class Run:
             attention=self.attention,
             step_caches=self.step_caches,
             initial_CTHW=self.initial_CTHW,
+            mesh=self.mesh,
         )
 
     @property
@@ -140,16 +156,17 @@ class Run:
     def events(
         self, checkpoint: Checkpoint | None = None, *, resume: bool = False, output: dict[str, Any] | None = None
     ) -> Iterator[Event]:
-        """As iterating, with a checkpoint after each chunk.
+        """As iterating, with a checkpoint after each chunk. Of several processes each has the same events.
 
         Args:
-            checkpoint: where that is kept.
+            checkpoint: where that is kept, by the main process alone; the others read it where they go on.
             resume: go on from what stands there; the frames that were finished are decoded again and come first.
             output: what the caller writes, kept in the checkpoint as plain JSON.
 
         Raises:
             NumericalError: a latent or a frame became non-finite; names the step or frame.
             InputError: the checkpoint cannot be written, or is damaged.
+            ParallelError: another process has ended, does not answer, or has come to something else.
         """
         assert not self._begun, "a run runs once; start another"
         self._begun = True
@@ -162,12 +179,14 @@ class Run:
         self, checkpoint: Checkpoint | None, resume: bool, output: dict[str, Any] | None
     ) -> Iterator[Event]:
         clock = _Clock(self.stages_s)
+        self.mesh.together.agree("the request", asked_of(self.job, self.model))
         rollout, context = self.wiring.rollout()
         state = rollout.start(context)
         if checkpoint is not None and resume:
             state = self._gone_on(rollout, context, checkpoint)
             self._resumed = state.front
-        elif checkpoint is not None:
+            self.mesh.together.agree("where the run goes on", [state.step, state.front, len(self._attempts)])
+        elif checkpoint is not None and self.mesh.main:
             assert self.job.last_image_YX3 is None, "a clip with a last image is finished as a whole"
             checkpoint.begin(self.record() | {"output": output}, image_YX3=self.job.image_YX3, base=self.job.base)
         clock.add("text")
@@ -242,6 +261,7 @@ class Run:
             search=self._search_record() if job.search.redo or self.draws is not None else None,
             performance={"chosen": self._fit.why, "rungs_taken": list(self._ladder.taken)},
             resumed_at=self._resumed,
+            parallel=None if self.mesh.world.size == 1 else self.mesh.record(),
         )
 
     def _denoised(
@@ -262,7 +282,7 @@ class Run:
             elif isinstance(made, Attempt):
                 clock.add("verify")
                 self._attempts.append(made)
-                if checkpoint is not None:
+                if checkpoint is not None and self.mesh.main:
                     checkpoint.keep_attempts(self._attempts)
                 yield Event(stage="verify", done=made.frames.stop, total=self.job.frames, attempt=made)
                 clock.restart()
@@ -277,7 +297,8 @@ class Run:
         elif redo:
             assert self.verifier is not None
             known = tuple(self._attempts)
-            verifier = FittedVerifier(verifier=self.verifier, ladder=self._ladder, residence=self.model.residence)
+            fitted = FittedVerifier(verifier=self.verifier, ladder=self._ladder, residence=self.model.residence)
+            verifier = SharedVerifier(verifier=fitted, peers=self.mesh.together)
             yield from redone(rollout, state, verifier, noise_of=self.wiring.noise, redo=redo, known=known)
         else:
             yield from _pieces(rollout, state)
@@ -289,7 +310,9 @@ class Run:
         self._drawn.append(piece.draw)
         if piece.latents_BCTHW is None:
             return
-        if checkpoint is not None:
+        frames = piece.frames
+        self.mesh.together.agree(f"latent frames {frames.start} to {frames.stop - 1}", piece.latents_BCTHW)
+        if checkpoint is not None and self.mesh.main:
             checkpoint.add(piece.state, piece.frames.start, piece.latents_BCTHW)
         clock.restart()
         for frame, latent_BCTHW in zip(piece.frames, piece.latents_BCTHW.split(1, dim=2), strict=True):
@@ -309,13 +332,14 @@ class Run:
 
     def _decoded(self, decoder: StreamingDecoder, frame: int, latent_BCTHW: Tensor, clock: "_Clock") -> Iterator[Event]:
         """The frames of one latent frame; those of a clip that is gone on from are there already."""
-        pixels_BCFYX = self._pushed(decoder, latent_BCTHW)
+        pixels_BCFYX = self._pushed(decoder, latent_BCTHW) if self.mesh.main else None
         if self.job.base is not None and frame < self.job.known:
             return
         try:
-            frames_FYX3 = as_frames(pixels_BCFYX)
+            own_FYX3 = None if pixels_BCFYX is None else as_frames(pixels_BCFYX)
         except NumericalError as error:
             raise NumericalError(f"the VAE's decoder at latent frame {frame}: {error}") from error
+        frames_FYX3 = shared_frames(self.mesh.together, own_FYX3)
         self._take(frames_FYX3)
         clock.add("decode")
         yield Event(

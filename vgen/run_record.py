@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from vgen.clip import Clip
 from vgen.frames import digest_of
 from vgen.machine import machine, peak_mib, versions
-from vgen.models.loaded import LoadedModel
+from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.quantization import Quantization
 from vgen.plan import Plan
 from vgen.records import Record
 from vgen.schema import GenerateConfig, flat
 
-__all__ = ["RECORD_SCHEMA", "Recorded", "model_row", "quantized_keys", "run_record"]
+__all__ = ["RECORD_SCHEMA", "Recorded", "asked_of", "model_row", "quantized_keys", "run_record"]
 
 RECORD_SCHEMA = 3
 
@@ -55,6 +55,7 @@ def run_record(
     search: dict[str, Any] | None = None,
     performance: dict[str, Any] | None = None,
     resumed_at: int | None = None,
+    parallel: dict[str, Any] | None = None,
 ) -> Record:
     """How a clip was made; complete once the run has ended.
 
@@ -73,9 +74,11 @@ def run_record(
         search: what was tried, and which noise each piece took.
         performance: what was chosen, and what became of it.
         resumed_at: latent frame; what was measured is from there on.
+        parallel: how processes shared it; None where one made it.
     """
     job, asked = run.job, flat(run.config)
-    where = {"run.device": str(device), "run.dtype": str(dtype).removeprefix("torch.")}
+    place = str(device) if parallel is None else device.type  # of several processes each has its own
+    where = {"run.device": place, "run.dtype": str(dtype).removeprefix("torch.")}
     return {
         "schema": RECORD_SCHEMA,
         "request": {key: asked[key] for key in run.said},
@@ -98,10 +101,21 @@ def run_record(
         "plan_mib": asdict(run.plan) | {"peak": run.plan.peak},
         "peak_mib": peak_mib(device),
         "performance": performance,
+        "parallel": parallel,
         "chunks": chunks,
         "resumed_at": resumed_at,
         "notes": list(run.notes),
     }
+
+
+def asked_of(job: Any, model: AnyModel) -> list[Any]:
+    """All that processes which make a clip together must have alike, short of the weights themselves."""
+    base = getattr(job, "base", None)
+    return [
+        job.resolved(),
+        [_digest(job.image_YX3), _digest(job.last_image_YX3), None if base is None else base.sha256()],
+        [model.id, model.commit, str(model.dit.dtype), model.device.type, versions()],
+    ]
 
 
 def model_row(model: LoadedModel) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from vgen.judge.signs import kept
 from vgen.judge.verdict import Report
 from vgen.models.loaded import AnyModel
 from vgen.models.vae import StreamingDecoder, latent_frames
+from vgen.parallel.mesh import Mesh
 from vgen.plan import Plan
 from vgen.run import Event, Run, as_frames
 from vgen.samplers import Finding
@@ -227,6 +228,10 @@ class BestOf:
         return self.runs[0].job
 
     @property
+    def mesh(self) -> Mesh:
+        return self.runs[0].mesh
+
+    @property
     def plan(self) -> Plan:
         return self.runs[0].plan
 
@@ -258,6 +263,7 @@ class BestOf:
             yield from count.through(entrant.until(1.0))
             clip = entrant.finish()
             candidate = self._judged(entrant.run.job.seed, clip)
+            self.mesh.together.agree("what the judge finds", list(candidate.select.rank))
             self._candidates.append(candidate)
             yield Event(stage="verify", done=number, total=len(entrants))
             if best is None or candidate.select.rank > best[0].select.rank:
@@ -312,6 +318,7 @@ class BestOf:
     def _better_half(self, entrants: "list[_Entrant]", share: float) -> "list[_Entrant]":
         """Judges present guesses, and keeps those that look better, in their order."""
         found = [self._found(self._seen(entrant.guess())) for entrant in entrants]
+        self.mesh.together.agree("what the judge finds in guesses", [list(one.rank) for one in found])
         order = sorted(range(len(entrants)), key=lambda i: found[i].rank, reverse=True)
         kept = {*order[: -(-len(entrants) // 2)]}
         for i in set(range(len(entrants))) - kept:

@@ -38,21 +38,24 @@ class AttentionSettings:
     dense_layers: int
     schedule: Schedule
 
-    def build(self, calls: int, *, decay: float = 0.0, fusion: tuple[int, int] | None = None) -> VideoAttention:
+    def build(
+        self, calls: int, *, decay: float = 0.0, fusion: tuple[int, int] | None = None, first_head: int = 0
+    ) -> VideoAttention:
         """What the model calls.
 
         Args:
             calls: how often a plan will be used.
             decay: what a sampler asks for on top, rate of a `TemporalDecay`; none where 0.
             fusion: the same, latent frames of a window and from one to the next, of a `WindowFusion`; none where None.
+            first_head: as `SparseAttention` takes it.
 
         Raises:
             ConfigError: a decay below 0, or windows that make no sense.
         """
-        inner = self._inner(calls, TemporalDecay(decay) if decay else None)
+        inner = self._inner(calls, TemporalDecay(decay) if decay else None, first_head)
         return inner if fusion is None else WindowFusion(inner=inner, window=fusion[0], stride=fusion[1])
 
-    def _inner(self, calls: int, bias: TemporalDecay | None) -> VideoAttention:
+    def _inner(self, calls: int, bias: TemporalDecay | None, first_head: int) -> VideoAttention:
         if self.pattern == "dense":
             return Dense() if bias is None else SparseAttention(Full(), bias=bias, calls=calls)
         return SparseAttention(
@@ -62,6 +65,7 @@ class AttentionSettings:
             schedule=self.schedule,
             bias=bias,
             calls=calls,
+            first_head=first_head,
         )
 
     def resolved(self) -> dict[str, Any]:

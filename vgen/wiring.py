@@ -24,6 +24,9 @@ from vgen.models.loaded import LoadedModel
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.step_cache import StepCache
 from vgen.models.vae import as_pixels, encode_frames
+from vgen.parallel.guidance import SplitGuided
+from vgen.parallel.mesh import Mesh
+from vgen.parallel.ulysses import Ulysses
 from vgen.rolling import in_windows, over_experts, rollout_over
 from vgen.samplers import GivenNoise, Guided, NoisePolicy, NoiseSource, RedrawnNoise, Rollout, redraw
 
@@ -41,6 +44,7 @@ class Wiring:
         attention: of the transformers' self-attention.
         step_caches: of those transformers that have one.
         initial_CTHW: initial latents in place of the seed's.
+        mesh: the processes that make the clip together.
     """
 
     model: LoadedModel
@@ -49,6 +53,7 @@ class Wiring:
     attention: VideoAttention
     step_caches: Sequence[StepCache]
     initial_CTHW: Tensor | None
+    mesh: Mesh
 
     @torch.no_grad()
     def rollout(self) -> tuple[Rollout[Any], Any]:
@@ -60,7 +65,8 @@ class Wiring:
             assert dit is not None, f"no {part} to guide"
             return self._expert(part, dit, scale, read)
 
-        denoise, context = over_experts(job, model.boundary, expert, self._context)
+        one_branch = self.mesh.size("cfg") > 1
+        denoise, context = over_experts(job, model.boundary, expert, self._context, one_branch=one_branch)
         noise = self.noise(0)
         rollout = rollout_over(
             job,
@@ -106,10 +112,18 @@ class Wiring:
 
     def _expert(self, part: str, dit: VideoDiT, scale: float, read: Conditions) -> Any:
         """One transformer with the job's prompts, guided where the scale asks for it."""
-        denoise: Any = self._denoiser(dit, self.job.prompts, "cond", read)
-        if scale > 1:
-            uncond = self._denoiser(dit, (self.job.negative_prompt,) * len(self.job.prompts), "uncond", read)
-            denoise = Guided(cond=denoise, uncond=uncond, scale=scale)
+        job = self.job
+        branches = {"cond": job.prompts, "uncond": (job.negative_prompt,) * len(job.prompts)}
+        denoise: Any
+        if scale > 1 and self.mesh.size("cfg") > 1:
+            own = ("cond", "uncond")[self.mesh.index("cfg")]
+            branch = self._denoiser(dit, branches[own], own, read)
+            denoise = SplitGuided(branch=branch, scale=scale, peers=self.mesh.along("cfg"))
+        elif scale > 1:
+            cond, uncond = (self._denoiser(dit, prompts, branch, read) for branch, prompts in branches.items())
+            denoise = Guided(cond=cond, uncond=uncond, scale=scale)
+        else:
+            denoise = self._denoiser(dit, job.prompts, "cond", read)
         return OnDevice(denoise=denoise, residence=self.model.residence, part=part)
 
     def _denoiser(self, dit: VideoDiT, prompts: tuple[str, ...], branch: str, read: Conditions) -> WanDenoiser:
@@ -126,6 +140,7 @@ class Wiring:
             causal_block=sampling.causal_block,
             image_CTHW=read.image_CTHW,
             cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
+            shards=Ulysses(self.mesh.along("ulysses")) if self.mesh.size("ulysses") > 1 else None,
         )
 
     def _context(self) -> KVCache | None:

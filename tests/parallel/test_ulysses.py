@@ -50,11 +50,11 @@ def attention_of(name: str, first_head: int) -> VideoAttention:
 
 
 @torch.no_grad()
-def everything(shards: Ulysses | None) -> dict[str, Tensor]:
+def everything(mesh: Mesh) -> dict[str, Tensor]:
     """One forward pass with each attention; and a causal rollout over a memory, its last pass without writing."""
     dit, x, text = model(), latents(FRAMES, batch=2), words(batch=2)
     levels = torch.linspace(0.2, 0.9, FRAMES)[None]
-    first = 0 if shards is None else shards.first_head(4)
+    first, shards = mesh.first_head(4), None if mesh.size("ulysses") == 1 else Ulysses(mesh.along("ulysses"))
     found = {
         name: dit(x, levels, text, attention=attention_of(name, first), shards=shards)
         for name in ("dense", "fusion", "bias", *PATTERNS)
@@ -76,12 +76,12 @@ def everything(shards: Ulysses | None) -> dict[str, Tensor]:
 
 def shared() -> dict[str, Tensor]:
     mesh = Mesh(join(30.0, torch.device("cpu")), Degrees(ulysses=2))
-    return everything(Ulysses(mesh.along("ulysses")))
+    return everything(mesh)
 
 
 @pytest.fixture(scope="module")
 def ways() -> tuple[Mapping[str, Tensor], list[Mapping[str, Tensor]]]:
-    return everything(None), on_ranks(shared)
+    return everything(Mesh.solo()), on_ranks(shared)
 
 
 @pytest.mark.parametrize(

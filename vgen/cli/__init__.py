@@ -1,8 +1,9 @@
 """The command line: one file per command, thin over the Python API.
 
 Data goes to stdout, hints and progress to stderr. Exit codes: 0 done, 1 a check found fault or the run went wrong,
-2 the user's mistake (one line, no traceback), 128 + n stopped by signal n (130 for Ctrl-C). A new command is a file and
-a line in `app`.
+2 the user's mistake (one line, no traceback), 128 + n stopped by signal n (130 for Ctrl-C). Of several processes the
+first alone is heard, but for what ends them: that is said by the one that fails first, and 3 is the code of the others.
+A new command is a file and a line in `app`.
 """
 
 import errno
@@ -11,7 +12,7 @@ import os
 import signal
 import sys
 
-from vgen.errors import NumericalError, VgenError
+from vgen.errors import NumericalError, ParallelError, VgenError
 
 __all__ = ["main"]
 
@@ -25,7 +26,13 @@ def main() -> None:
             signal.signal(number, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # the path of a clip may be no text, and goes out as it came
-    code = _run(sys.argv[1:])
+    if os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1":
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+    try:
+        code = _run(sys.argv[1:])
+    except BaseException:  # ours to mend, and to be seen whichever process it befalls
+        sys.stderr = sys.__stderr__
+        raise
     try:
         sys.stdout.flush()
     except OSError:  # already said; the interpreter would try again and complain in words of its own
@@ -51,6 +58,8 @@ def _run(arguments: list[str]) -> int:
             print(error.format_message(), file=sys.stderr)
             return 2
         return _fail(error.format_message(), 2)
+    except ParallelError as error:
+        return _fail(str(error), 1, beside=True)
     except NumericalError as error:
         return _fail(str(error), 1)
     except VgenError as error:
@@ -58,7 +67,7 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:  # stdout, if anything: files of the user's come as VgenError, but for names of any length
         return _fail(f"the system refused: {error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
     except SystemExit as error:  # a signal, or nobody reads stdout any more, which typer ends this way
-        return _fail("stopped", error.code if isinstance(error.code, int) else 1)
+        return _fail("stopped", error.code if isinstance(error.code, int) else 1, beside=True)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("stopped", STOPPED)
     if code == STOPPED:  # typer has caught Ctrl-C
@@ -66,8 +75,17 @@ def _run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, *, beside: bool = False) -> int:
+    """Says what went wrong; `beside` where another process may be the cause."""
     from vgen.cli.plain import plain
 
-    print(f"vgen: {plain(' '.join(message.split()))}", file=sys.stderr)
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from vgen.cli.together import verdict
+
+        told = verdict(message, code, beside)
+        if isinstance(told, int):
+            return told
+        message, code = told
+    hushed = getattr(sys.stderr, "name", None) == os.devnull
+    print(f"vgen: {plain(' '.join(message.split()))}", file=sys.__stderr__ if hushed else sys.stderr)
     return code

@@ -6,6 +6,7 @@ import typer
 
 from vgen import __version__
 from vgen.cli import attention, bench, convert, evaluate, generate, judge, models, playground, replay, samplers, train
+from vgen.cli.together import check_alone
 
 __all__ = ["app"]
 
@@ -41,8 +42,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    check_alone(ctx.invoked_subcommand)

@@ -11,12 +11,14 @@ from typer.core import TyperCommand
 
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
+from vgen.cli.together import Nproc, Parallel, joined, parallel_keys, start
 from vgen.config import merge, parse_assignments, read_config, read_story, require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.models.lora_request import lora_rows
-from vgen.schema import GROUPS, GenerateConfig
+from vgen.schema import GROUPS, GenerateConfig, flat
 
 if TYPE_CHECKING:
+    from vgen.parallel.mesh import World
     from vgen.pipeline import VideoPipeline
     from vgen.plan.estimate import Estimate
     from vgen.search import AnyRun
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["GenerateCommand", "generate", "size_of"]
 
 PromptAt = typer.Option("--prompt-at", metavar="TIME PROMPT", help="What is seen from a time on: 4s 'a cube falls'.")
+WORDS = "vgen.words"  # of the command line, from its name on
 PROMPTS_LIMIT_BYTES = 1 << 20
 Flag = typer.Option
 Words = typer.Argument(metavar="PROMPT [KEY=VALUE ...]", help="What should be seen; then config keys, if any.")
@@ -45,6 +48,7 @@ class GenerateCommand(TyperCommand):
     """`--prompt-at` takes two words, which typer cannot say of an option that may be repeated; they travel as one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = [self.name, *args]
         joined: list[str] = []
         words = iter(args)
         for word in words:
@@ -106,6 +110,8 @@ def generate(
     vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ.")] = None,
     free_text_encoder: Annotated[bool | None, FreeText] = None,
     force_sampler: Annotated[bool, Force] = False,
+    nproc: Annotated[int | None, Nproc] = None,
+    parallel: Annotated[str | None, Parallel] = None,
     machine: Annotated[str | None, Machine] = None,
     output_format: Annotated[Format, Flag("--format", help="The path, or the record, on stdout.")] = Format.HUMAN,
 ) -> None:
@@ -151,6 +157,7 @@ def generate(
         "performance.keep_text_encoder": None if free_text_encoder is None else not free_text_encoder,
         "sampler.force": force_sampler or None,
     }
+    flags |= parallel_keys(parallel)
     layers = [] if config is None else [(f"config {config}", read_config(config))]
     if attention is not None and Path(attention).suffix in (".yaml", ".yml"):
         layers.append((f"attention {attention}", read_config(Path(attention), group="attention")))
@@ -161,19 +168,26 @@ def generate(
     plan_alone = ctx.command.name == "plan"  # one set of options for both commands
     if resume is not None and plan_alone:
         raise ConfigError("--resume goes on with a run that is planned already; say of a new one what it shall be")
+    if plan_alone and nproc is not None:
+        raise ConfigError("a plan is that of one process, which holds all weights; leave --nproc out")
     if resume is not None:
+        start(ctx.meta[WORDS], nproc)
         from vgen.cli.resume import go_on
 
         go_on(resume, [*layers, ("command line", asked)], output_format, download)
         return
     merged, said = merge(*layers, ("command line", asked))
     every_prompt = _every_prompt(merged, prompts)
+    start(ctx.meta[WORDS], nproc)
     from vgen.cli.quiet import quiet
 
     quiet()
     from vgen.cli.plan import foreseen, show
 
-    ready(merged.model.id, download)
+    world, merged = joined(merged)
+    if world.first:
+        ready(merged.model.id, download)
+    world.peers.told()
 
     def runs_of(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) -> "list[AnyRun]":
         return _runs(pipeline, config, said, every_prompt)
@@ -182,13 +196,23 @@ def generate(
     if plan_alone:
         show(plan, output_format)
         return
-    _generate_all(merged, said, every_prompt, output_format, plan.found)
+    if world.size > 1:
+        from vgen.run_record import asked_of
+
+        asked_for = [[*asked_of(run.job, run.model), str(run.mesh.degrees)] for run in plan.runs]
+        world.peers.agree("the request", [flat(merged), every_prompt, asked_for])
+    _generate_all(merged, said, every_prompt, output_format, plan.found, world)
 
 
 def _generate_all(
-    config: GenerateConfig, said: list[str], prompts: list[str], output_format: Format, found: "list[Estimate]"
+    config: GenerateConfig,
+    said: list[str],
+    prompts: list[str],
+    output_format: Format,
+    found: "list[Estimate]",
+    world: "World",
 ) -> None:
-    from vgen.cli.output import check_files, claimed, tell, write_run
+    from vgen.cli.output import check_files, make_all
     from vgen.cli.plan import three_lines
     from vgen.cli.progress import say
     from vgen.pipeline import VideoPipeline
@@ -201,32 +225,30 @@ def _generate_all(
         lora=config.model.lora or (),
         quantization=config.model.quantization,
         gguf=config.model.gguf,
+        parallel=config.parallel,
     )
     runs = _runs(pipeline, config, said, prompts)
     paths = _paths(config.output.path, len(runs))
     for run, path in zip(runs, paths, strict=True):
-        if path is not None:
+        if path is not None and world.first:
             check_files(path, run.job, config.output)
+    world.peers.told()  # so that nothing is written before everything is checked
     _announce(pipeline, runs)
     for line in three_lines(found[0]) if found else []:
         say(line)
-    for run, asked in zip(runs, paths, strict=True):
-        for note in run.notes:
-            say(f"note: {note}")
-        with claimed(asked, run.job) as path:
-            tell(write_run(run, path, config.output), path, output_format)
+    make_all(runs, paths, config.output, output_format)
 
 
 def _runs(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str], prompts: list[str]) -> "list[AnyRun]":
     """A checked run for each clip, so that a request that cannot be served is refused before the first one."""
     runs: list[AnyRun] = []
-    first = config.request.seed
+    first, count = config.request.seed, len(prompts) * config.request.num_videos
     for prompt in prompts:
         for number in range(config.request.num_videos):
             seed = None if first is None else first + number * config.search.best_of
             one = replace(config, request=replace(config.request, prompt=prompt, seed=seed))
-            decided = {"request.prompt"} if seed is None else {"request.prompt", "request.seed"}
-            runs.append(pipeline.begin(one, sorted({*said} | decided)))
+            decided = {"request.prompt", "request.seed"} if runs else {"request.prompt"}
+            runs.append(pipeline.begin(one, sorted({*said} | decided), clips=count))
             first = runs[0].job.seed  # drawn once where it was not said
     return runs
 
@@ -254,8 +276,12 @@ def _announce(pipeline: "VideoPipeline", runs: "list[AnyRun]") -> None:
     model = pipeline.model
     name = model.card.name + ("" if model.quantization is None else f" ({model.quantization.scheme})")
     many = f"{len(runs)} clips of " if len(runs) > 1 else ""
+    mesh = runs[0].mesh
+    where = (
+        f"{pipeline.device}" if mesh.world.size == 1 else f"{mesh.world.size} x {pipeline.device.type} ({mesh.degrees})"
+    )
     say(
-        f"{name} on {pipeline.device}: {many}{job.num_frames} frames of {job.width}x{job.height} "
+        f"{name} on {where}: {many}{job.num_frames} frames of {job.width}x{job.height} "
         f"at {job.fps} fps ({job.num_frames / job.fps:.1f} s), sampler {job.sampler}, {job.num_steps} steps"
         f"{guidance}{attention}, seed {job.seed}"
     )

@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from vgen.files import check_file, remove, replacing
 from vgen.job import Job
 from vgen.models.folder import EMBEDDED
 from vgen.models.loaded import own_model
+from vgen.parallel.launched import await_said, hand_over, leave
 from vgen.records import check_record, comment_of, write_record
 from vgen.run import Event
 from vgen.schema import OutputConfig
@@ -27,7 +28,7 @@ from vgen.search import AnyRun
 from vgen.stock.job import StockJob
 from vgen.video.write import VideoWriter, check_output, open_writer
 
-__all__ = ["check_files", "claimed", "tell", "write_run"]
+__all__ = ["check_files", "claimed", "make_all", "write_run"]
 
 PREVIEWS = 4  # in the fall of a frame from noise to clean
 
@@ -110,8 +111,48 @@ def write_run(run: AnyRun, path: Path, output: OutputConfig, *, resume: Checkpoi
     return record | {"files": {"clip": str(path)} | {kind: str(picture) for kind, picture in pictures.items()}}
 
 
-def tell(record: dict[str, Any], path: Path, output_format: Format) -> None:
-    """What a finished run says: its path or record on stdout, how it went on stderr."""
+def make_all(
+    runs: Sequence[AnyRun],
+    paths: Sequence[Path | None],
+    output: OutputConfig,
+    output_format: Format,
+    *,
+    resume: Checkpoint | None = None,
+) -> None:
+    """Makes clips, and says where each is. Of several processes each takes part in its share, and the first speaks.
+
+    Args:
+        runs: not begun.
+        paths: of the clips; a new folder where None.
+        output: what else is written.
+        output_format: of what is said.
+        resume: the checkpoint that a single run goes on from.
+    """
+    mesh = runs[0].mesh
+    process, share = mesh.world.process, mesh.share(len(runs))
+    for number in share:
+        run = runs[number]
+        for note in run.notes:
+            say(f"note: {note}")
+        if not mesh.main:
+            for _ in run.events(resume, resume=resume is not None):
+                pass
+            continue
+        with claimed(paths[number], run.job) as path:
+            text = _told(write_run(run, path, output, resume=resume), path, output_format)
+        if process is None or mesh.world.first:
+            show(text)
+        else:
+            hand_over(process, number, text)
+    if process is not None and mesh.world.first:
+        for number in range(share.stop, len(runs)):
+            show(await_said(process, number))
+    if process is not None:
+        leave(process)
+
+
+def _told(record: dict[str, Any], path: Path, output_format: Format) -> str:
+    """What a finished run says: how it went on stderr, and its path or record for stdout."""
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record["stages_s"].items())
     say(f"{stages}; peak {record['peak_mib']:,.0f} MiB; seed {record['seed']}")
     if record["step_cache"]:
@@ -120,7 +161,7 @@ def tell(record: dict[str, Any], path: Path, output_format: Format) -> None:
         say(_best_line(record["search"]))
     for warning in (record["drift"] or {}).get("warnings") or []:
         say(f"warning: {warning}")
-    show(json.dumps(record) if output_format is Format.JSON else str(path))
+    return json.dumps(record) if output_format is Format.JSON else str(path)
 
 
 def _tell_attempt(event: Event) -> None:

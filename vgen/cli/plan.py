@@ -106,6 +106,7 @@ def _planner(
         quantization=config.model.quantization,
         gguf=config.model.gguf,
         room_mib=room_mib,
+        parallel=config.parallel,
     )
     return config, said, planner
 
@@ -163,7 +164,7 @@ def remedies(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str])
 
     found = []
     if config.performance.mode != "memory":
-        frugal = VideoPipeline(pipeline.model, PerformanceConfig(mode="memory"))
+        frugal = VideoPipeline(pipeline.model, PerformanceConfig(mode="memory"), pipeline.parallel, pipeline.world)
         frugal.room_mib = pipeline.room_mib
         if _fits(frugal, replace(config, performance=frugal.performance), said):
             found.append("--performance memory")

@@ -1,20 +1,27 @@
 """`vgen generate --resume`: goes on with a killed run, so that its frames are those of an uninterrupted one."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vgen.cli.download import ready
 from vgen.cli.formats import Format
+from vgen.cli.together import joined
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError
-from vgen.schema import OutputConfig
+from vgen.schema import OutputConfig, ParallelConfig
 
 if TYPE_CHECKING:
     from vgen.checkpoint import Checkpoint
+    from vgen.parallel.mesh import Mesh
 
 __all__ = ["go_on"]
 
-_FREE_HERE = ("performance.offload", "performance.keep_text_encoder")  # changes no pixel
+_FREE_HERE = (  # change no pixel beyond rounding
+    "performance.offload",
+    "performance.keep_text_encoder",
+    *(f"parallel.{item.name}" for item in fields(ParallelConfig)),
+)
 # the first three only find the model, its weights and its LoRA, which are compared by digest
 _FREE = ("model.id", "model.gguf", "model.lora", *_FREE_HERE)
 
@@ -35,7 +42,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
 
     quiet()
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
-    from vgen.cli.output import tell, write_run
+    from vgen.cli.output import make_all
     from vgen.cli.past import base_of, check_commit, check_gguf, checked, image_of, loras_of, set_threads
     from vgen.machine import machine
     from vgen.models.folder import EMBEDDED
@@ -63,6 +70,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
     resolved |= {key: value for key, value in asked.items() if key in _FREE_HERE}
     config, said = merge((f"run {checkpoint.path}", resolved))
+    joined(config)
     named = [f"{one.path}@{one.scale!r}" for one in map(lora_request, asked.get("model.lora") or ())]
     gguf = asked.get("model.gguf")
     check_gguf(past, gguf or [], checkpoint.path)
@@ -74,6 +82,7 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
         lora=loras_of(past, named, checkpoint.path),
         quantization=config.model.quantization,
         gguf=gguf,
+        parallel=config.parallel,
     )
     if past["model"].get("lora_fused") is True:
         pipeline.fuse_lora()
@@ -82,7 +91,8 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     _tell_other_machine(past["machine"], machine(pipeline.device))
     image_YX3, base = image_of(past, checkpoint.path / IMAGE), base_of(past, checkpoint.path / BASE)
     run = pipeline.start(config, said, image_YX3, base=base)
-    tell(write_run(run, path, output, resume=checkpoint), path, output_format)
+    _tell_other_processes(past.get("parallel"), run.mesh)
+    make_all([run], [path], output, output_format, resume=checkpoint)
 
 
 def _output(checkpoint: "Checkpoint", past: dict[str, Any]) -> tuple[Path, OutputConfig]:
@@ -116,6 +126,15 @@ def _same_versions(folder: Path, past: dict[str, Any]) -> None:
                 f"{folder}: begun with {name} {past['versions'].get(name)!r:.40}, this is {now!r}; "
                 "frames would not be the same, so generate it again"
             )
+
+
+def _tell_other_processes(then: object, mesh: "Mesh") -> None:
+    from vgen.cli.progress import say
+
+    now = None if mesh.world.size == 1 else mesh.record()
+    if then != now:
+        begun = then.get("processes") if isinstance(then, dict) else 1
+        say(f"note: begun by {begun!s:.10} processes, {mesh.world.size} go on: frames are equal within rounding")
 
 
 def _tell_other_machine(then: dict[str, Any], now: dict[str, Any]) -> None:

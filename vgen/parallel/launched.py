@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from vgen.errors import ConfigError
+from vgen.errors import ConfigError, ParallelError
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
-__all__ = ["Launched", "claim", "ended", "launched", "register"]
+__all__ = ["BESIDE", "Launched", "await_said", "claim", "ended", "hand_over", "launched", "leave", "register"]
 
-FAILURE, PROCESS = "vgen/failure", "vgen/process"
+BESIDE = 3  # exit code of a process that ends because another one has failed
+FAILURE, PROCESS, LEFT, SAID = "failure", "process", "left", "said"
 ASK_S = 5.0  # for an answer of a store that is there
 NOTICE_S = 1.0  # until a process that was killed is seen to be
 
@@ -77,26 +78,51 @@ def register(process: Launched) -> None:
     _store(process).set(f"{PROCESS}/{process.rank}", json.dumps([_host(), os.getpid()]))
 
 
+def leave(process: Launched) -> None:
+    """Tells the others that this process has done its part, and that nothing is wrong where it is not found."""
+    _store(process).set(f"{LEFT}/{process.rank}", "")
+
+
 def claim(process: Launched, message: str) -> bool:
     """Whether this process is the first to fail, and so the one that says why; it is too where nobody can be asked."""
-    from torch.distributed import DistError
-
     mine = json.dumps([process.rank, message])
     try:
         return _store(process).compare_set(FAILURE, "", mine) == mine.encode()
-    except (DistError, RuntimeError):  # the store has ended, and with it whoever else could speak
+    except RuntimeError:  # the store has ended, and with it whoever else could speak
         return True
+
+
+def hand_over(process: Launched, number: int, text: str) -> None:
+    """Gives text to the first process, which says what all have to say; `number` is its place among all texts."""
+    _store(process).set(f"{SAID}/{number}", text)
+
+
+def await_said(process: Launched, number: int) -> str:
+    """A text that another process hands over when it comes to it.
+
+    Raises:
+        ParallelError: one has failed, ended or stands still before that.
+    """
+    key = f"{SAID}/{number}"
+    try:
+        store = _store(process)
+        while not store.check([key]):
+            gone = "another process has failed" if store.check([FAILURE]) else ended(process)
+            if gone is not None and not store.check([key]):
+                raise ParallelError(gone)
+        return store.get(key).decode()
+    except RuntimeError as error:
+        raise ParallelError("the process that started this one has ended") from error
 
 
 def ended(process: Launched) -> str | None:
     """Which of the processes on this machine have ended or stand still, in words; None where none has."""
-    from torch.distributed import DistError
-
     try:
         store = _store(process)
-        told = {rank: f"{PROCESS}/{rank}" for rank in range(process.size) if rank != process.rank}
-        where = {rank: json.loads(store.get(key)) for rank, key in told.items() if store.check([key])}
-    except (DistError, RuntimeError):
+        others = [rank for rank in range(process.size) if rank != process.rank]
+        there = [rank for rank in others if store.check([f"{PROCESS}/{rank}"]) and not store.check([f"{LEFT}/{rank}"])]
+        where = {rank: json.loads(store.get(f"{PROCESS}/{rank}")) for rank in there}
+    except RuntimeError:
         return None
     here = {rank: pid for rank, (host, pid) in where.items() if host == _host()}
     until = time.monotonic() + NOTICE_S

@@ -5,7 +5,7 @@ one machine. A process by itself has a mesh too, of one.
 """
 
 import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -126,6 +126,15 @@ class Mesh:
         first = self.replica * size
         group = self.world.opened(self.degrees)[1]
         return Peers(index=self.world.rank - first, size=size, group=group, ranks=tuple(range(first, first + size)))
+
+    def first_head(self, heads: int) -> int:
+        """Of all the heads of a layer, the first that this process computes."""
+        return self.index("ulysses") * (heads // self.size("ulysses"))
+
+    def record(self) -> dict[str, Any]:
+        """How a clip was shared, for its record."""
+        sizes = dict(zip(AXES, self.degrees.sizes, strict=True))
+        return {"processes": self.world.size} | sizes | {"fsdp": self.degrees.fsdp}
 
     def share(self, count: int) -> range:
         """Which of so many clips this replica makes: neighbours, as even as can be, the first replicas one more."""

@@ -57,7 +57,3 @@ class Ulysses:
         sent_SBTRGK = out_BTSRGK.permute(2, 0, 1, 3, 4, 5).contiguous()
         came_SBTRGK = self.peers.exchanged(sent_SBTRGK)
         return came_SBTRGK.permute(1, 2, 3, 0, 4, 5).flatten(3, 4).flatten(1, 2)
-
-    def first_head(self, heads: int) -> int:
-        """Of all the model's heads, the first of this process's."""
-        return self.peers.index * (heads // self.peers.size)

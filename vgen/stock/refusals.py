@@ -4,10 +4,11 @@ A pipeline of diffusers makes one whole clip of one prompt, by steps of its own.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from vgen.errors import ConfigError
 from vgen.models.stock.model import StockModel
-from vgen.schema import GenerateConfig, flat, knob_of
+from vgen.schema import GenerateConfig, ParallelConfig, flat, knob_of
 from vgen.sparsity import ATTENTION_KEYS
 
 __all__ = ["refuse_foreign"]
@@ -24,6 +25,7 @@ SERVED = frozenset(
         "search.rules",
         "run.device",
         "run.dtype",
+        *(f"parallel.{item.name}" for item in fields(ParallelConfig)),
         "output.path",
         "output.sheet",
     }

@@ -22,6 +22,7 @@ from vgen.frames import Frames, digest_of
 from vgen.models.families import install
 from vgen.models.stock.family import stacked_noise
 from vgen.models.stock.model import StockModel
+from vgen.parallel.mesh import Mesh
 from vgen.plan import Plan, check_memory, free_mib
 from vgen.run import Event, as_frames
 from vgen.run_record import run_record
@@ -43,6 +44,7 @@ class StockRun:
         notes: what the user should know before it starts.
         initial_CTHW: initial latents in place of the seed's, for comparison with other engines.
         attention: in place of the job's, for comparisons.
+        mesh: as of a `Run`; processes share clips out, and none of them.
     """
 
     resumable = False
@@ -58,7 +60,9 @@ class StockRun:
         notes: tuple[str, ...],
         initial_CTHW: Tensor | None = None,
         attention: VideoAttention | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
+        self.mesh = Mesh.solo() if mesh is None else mesh
         self.model = model
         self.config = config
         self.said = said
@@ -157,6 +161,7 @@ class StockRun:
             chunks=[] if made is None else [len(made)],
             sha256=None if made is None else digest_of(made),
             drift=None if made is None else self._drift(made),
+            parallel=None if self.mesh.world.size == 1 else self.mesh.record(),
         )
 
     def _own_pipe(self) -> Any:

@@ -7,6 +7,7 @@ from torch import Tensor
 from vgen.attention import VideoAttention
 from vgen.images import LoadedImage
 from vgen.models.stock.model import StockModel
+from vgen.parallel.mesh import Mesh
 from vgen.plan import check_memory, free_mib
 from vgen.schema import GenerateConfig
 from vgen.stock.job import resolve_stock
@@ -28,6 +29,7 @@ def start_stock(
     initial_CTHW: Tensor | None,
     attention: VideoAttention | None,
     draws: Sequence[int] | None,
+    mesh: Mesh | None = None,
 ) -> StockRun:
     """As `VideoPipeline.start`, for a model that runs through a pipeline of diffusers.
 
@@ -49,4 +51,5 @@ def start_stock(
         notes=(*(note for picture in pictures for note in picture.notes), *job.notes),
         initial_CTHW=initial_CTHW,
         attention=attention,
+        mesh=mesh,
     )

@@ -1,0 +1,119 @@
+"""The command line of several processes: how they are started, who of them speaks, and what they hand to each other."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vgen.config import parse_assignments
+from vgen.errors import ConfigError, VgenError, nearest
+from vgen.schema import GenerateConfig, ParallelConfig
+
+if TYPE_CHECKING:
+    from vgen.parallel.mesh import World
+
+__all__ = ["Nproc", "Parallel", "check_alone", "joined", "parallel_keys", "start", "verdict"]
+
+Nproc = typer.Option("--nproc", min=1, metavar="N", help="Share the work between N processes, one for each device.")
+Parallel = typer.Option(
+    "--parallel", metavar="AXIS=N,...", help="How: dp=N, cfg=2, ulysses=N, clips=N, fsdp; by itself where not said."
+)
+TOGETHER = ("generate", "evaluate", "train")  # commands that know of other processes
+
+
+def parallel_keys(text: str | None) -> dict[str, Any]:
+    """The config keys of `--parallel cfg=2,ulysses=2,fsdp`.
+
+    Raises:
+        ConfigError: no such axis, or no number.
+    """
+    names = [item.name for item in fields(ParallelConfig)]
+    words = []
+    for part in [] if text is None else text.split(","):
+        name, equals, size = part.strip().partition("=")
+        if name not in names:
+            raise ConfigError(f"--parallel {text!r:.60}: no axis {name!r:.40}; {nearest(name, names)}")
+        if not equals and name != "fsdp":
+            raise ConfigError(f"--parallel {text!r:.60}: {name} takes a number, such as {name}=2")
+        words.append(f"parallel.{name}={size if equals else 'true'}")
+    return parse_assignments(words)
+
+
+def start(words: Sequence[str], processes: int | None) -> None:
+    """Runs this command in so many processes instead, where they were asked for and are not there yet."""
+    from vgen.parallel.launched import launched
+
+    there = launched()
+    if there is not None:
+        if processes not in (None, there.size):
+            raise ConfigError(f"--nproc {processes}: {there.size} processes were started; leave --nproc out")
+        return
+    if processes in (None, 1):
+        return
+    from vgen.cli.progress import say
+    from vgen.parallel.launch import launch
+
+    code, unsaid = launch(words, processes)
+    if unsaid is not None:
+        say(f"vgen: {unsaid}")
+    raise typer.Exit(code)
+
+
+def check_alone(command: str | None) -> None:
+    """Refuses a command that several processes would each do as a whole, into the same files.
+
+    Raises:
+        ConfigError: it is one of several.
+    """
+    from vgen.parallel.launched import launched
+
+    there = launched()
+    if there is not None and command not in TOGETHER:
+        raise ConfigError(
+            f"vgen {command} runs in one process, and {there.size} were started; possible together: "
+            f"{', '.join(TOGETHER)}"
+        )
+
+
+def joined(config: GenerateConfig) -> "tuple[World, GenerateConfig]":
+    """The processes that were started with this one, and the request with a seed that all have alike.
+
+    Raises:
+        ConfigError, ResourceError, ParallelError: a device is not there, or a process did not come.
+    """
+    import secrets
+
+    from vgen.job import SEED_BITS
+    from vgen.machine import pick_device
+    from vgen.parallel.launched import launched
+    from vgen.parallel.mesh import World, join, own_device
+
+    if launched() is None:
+        return World(), config
+    world = join(config.parallel.timeout_s, pick_device(own_device(config.run.device)))
+    if config.request.seed is None:
+        seed = world.peers.told(secrets.randbits(SEED_BITS))
+        config = replace(config, request=replace(config.request, seed=seed))
+    return world, config
+
+
+def verdict(message: str, code: int, beside: bool) -> tuple[str, int] | int:
+    """What a process that fails has to say, and its exit code; the code alone where another one has spoken.
+
+    Args:
+        message, code: of its own failure.
+        beside: whether that may be for another's.
+    """
+    from vgen.parallel.launched import BESIDE, claim, ended, launched
+
+    try:
+        process = launched()
+    except VgenError:  # not started as several, whatever the environment says
+        return message, code
+    if process is None:
+        return message, code
+    gone = ended(process) if beside else None
+    if gone is not None:
+        message, code = (gone if message == "stopped" else f"{gone}; {message}"), 1
+    return (message, code) if claim(process, message) else BESIDE

@@ -1,0 +1,75 @@
+"""Starts a command in several processes on this machine, by torch's elastic launcher, and waits for them.
+
+As `torchrun --standalone` does, without its banners: what a process has to say it says itself (launched.py).
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import vgen
+from vgen.errors import ConfigError
+from vgen.parallel.launched import BESIDE
+
+__all__ = ["launch"]
+
+FAILED = 1
+
+
+def launch(words: Sequence[str], processes: int) -> tuple[int, str | None]:
+    """Runs `vgen` with these words in so many processes.
+
+    Args:
+        words: of its command line.
+        processes: each gets the cores' share as threads, unless OMP_NUM_THREADS says otherwise.
+
+    Returns:
+        the exit code, that of the process that failed first; and what nobody was left to say of how they ended.
+
+    Raises:
+        ConfigError: this process is one of several already.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError("--nproc starts processes, and this one is one of several already; leave one of the two out")
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    home = str(Path(vgen.__file__).parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with tempfile.TemporaryDirectory(prefix="vgen-launch-") as logs:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=logs),
+        )
+        arguments = [word.replace("$", "$$") for word in words]  # the launcher fills in what a $ names
+        try:
+            elastic_launch(config, sys.executable)("-P", "-m", "vgen", *arguments)
+        except ChildFailedError as error:
+            return _verdict({rank: failure.exitcode for rank, failure in error.failures.items()})
+        except SignalException as error:
+            return 128 + int(error.sigval), None
+    return 0, None
+
+
+def _verdict(codes: dict[int, int]) -> tuple[int, str | None]:
+    """From how each failed, -n where signal n ended it, to one exit code and what is left to say."""
+    spoke = [code for code in codes.values() if code > 0 and code != BESIDE]
+    if spoke:
+        return spoke[0], None
+    killed = [f"process {rank} by {signal.Signals(-code).name}" for rank, code in sorted(codes.items()) if code < 0]
+    return FAILED, f"the run was ended: {', '.join(killed)}" if killed else None
