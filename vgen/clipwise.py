@@ -1,21 +1,24 @@
 """From a job to processes that each hold a part of its frames: what they attend to, and why some jobs cannot be cut.
 
-Unless a sampler fuses windows of its own, that is `dual_scope` of as many clips, which one process can run as well: so a
-record says it, and a replay needs no processes.
+Unless a sampler fuses windows of its own, that is `dual_scope` of as many clips, which one process can run as well: so
+a record says it, and a replay needs no processes.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from vgen.attention import ClipWindow, Either, UniformFrames, VideoAttention, WindowFusion
+from vgen.attention import ClipWindow, UniformFrames, VideoAttention, WindowFusion
 from vgen.attention.catalogue import make_pattern
+from vgen.attention.pattern import Either
 from vgen.errors import ConfigError
 from vgen.job import Job
 from vgen.parallel.clips import ClipAttention, ClipCut, DualScope, Scope, Windows
 from vgen.parallel.peers import Peers
 from vgen.schema import AttentionConfig
-from vgen.sparsity import resolve_attention
+from vgen.sparsity import record_rows, resolve_attention
 
-__all__ = ["attention_in_clips", "cut_of", "in_clips", "uncut"]
+__all__ = ["attention_of", "cut_of", "in_clips", "recorded_rows", "uncut"]
 
 NAME = "dual_scope"
 
@@ -53,8 +56,8 @@ def in_clips(job: Job, said: list[str], clips: int) -> Job:
         attention, _ = resolve_attention(asked, job.sampling.table.per_step, 0)
         scope = _scope(attention.knobs)
         note = (
-            f"attention '{NAME}' for parallel.clips={clips}: each part sees itself, {scope.reach} latent frames to each "
-            f"side and {scope.count} from everywhere; attention.reach and attention.count set them"
+            f"attention '{NAME}' for parallel.clips={clips}: each part sees itself, {scope.reach} latent frames to "
+            f"each side and {scope.count} from everywhere (attention.reach, attention.count)"
         )
         job = replace(job, attention=attention, notes=(*job.notes, note))
     elif job.sampling.fusion is None:
@@ -62,8 +65,8 @@ def in_clips(job: Job, said: list[str], clips: int) -> Job:
     first = len(cut_of(job, clips).own[0])
     if job.known >= first:
         raise ConfigError(
-            f"parallel.clips={clips}: the first part has {first} latent frames, and {job.known} are given; ask for more "
-            "frames, or for fewer parts"
+            f"parallel.clips={clips}: the first part has {first} latent frames, and {job.known} are given; ask for "
+            "more frames, or for fewer parts"
         )
     return job
 
@@ -75,21 +78,36 @@ def cut_of(job: Job, clips: int) -> ClipCut:
     return ClipCut(frames=job.frames, clips=clips, scope=scope)
 
 
-def attention_in_clips(job: Job, peers: Peers, calls: int, first_head: int = 0) -> VideoAttention:
+def attention_of(job: Job, peers: Peers, calls: int, first_head: int) -> VideoAttention:
     """What the model calls.
 
     Args:
-        job: of `in_clips`.
+        job: of `in_clips`, where there are several parts.
         peers: the processes, in the order of their parts.
         calls, first_head: as `AttentionSettings.build` takes them.
     """
     settings, sampling = job.attention, job.sampling
-    if sampling.fusion is None:  # what is seen is there, and nothing else
+    if peers.size > 1 and sampling.fusion is None:  # what is seen is there, and nothing else
         settings = replace(settings, pattern="dense", knobs={})
     inner = settings.build(calls, decay=sampling.decay, fusion=sampling.fusion, first_head=first_head)
+    if peers.size == 1:
+        return inner
     if isinstance(inner, WindowFusion):
         inner = replace(inner, frames=job.frames)
     return ClipAttention(inner=inner, cut=cut_of(job, peers.size), peers=peers)
+
+
+def recorded_rows(attention: VideoAttention, sigmas: Sequence[float]) -> list[dict[str, Any]]:
+    """What ran, as `record_rows` has it; of several parts what the first of them did, and the density of all."""
+    if not isinstance(attention, ClipAttention):
+        return record_rows(attention, sigmas)
+    rows, cut = record_rows(attention.inner, sigmas), attention.cut
+    if not isinstance(cut.scope, DualScope):
+        return rows
+    kept = sum(len(own) * (len(own) + len(others)) for own, others in zip(cut.own, cut.others, strict=True))
+    density = round(kept / cut.frames**2, 6)
+    told = {"pattern": str(cut.scope.pattern(cut.clips)), "density": density, "token_density": density}
+    return [row | told for row in rows]
 
 
 def _scope(knobs: dict[str, object]) -> DualScope:

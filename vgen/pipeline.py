@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vgen.attention import VideoAttention
 from vgen.clip import Clip
+from vgen.clipwise import in_clips
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
@@ -29,6 +30,7 @@ from vgen.models.quantization import Quantization
 from vgen.models.stock.model import StockModel
 from vgen.parallel.degrees import Work, choose_degrees
 from vgen.parallel.mesh import Mesh, World, join, own_device
+from vgen.parallel.weights import SharedWeights
 from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib, give_back_what_is_freed
 from vgen.run import Event, Run
@@ -106,7 +108,8 @@ class VideoPipeline:
             fetch_files(offer(asked))
         asks = performance if isinstance(performance, PerformanceConfig) else PerformanceConfig(mode=performance)
         config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
-        rungs = rungs_of(config.performance, kept)
+        shares = SharedWeights(peers=world.peers, device=where) if shared.fsdp and world.size > 1 else None
+        rungs = rungs_of(config.performance, kept, shared=shares is not None)
         if where.type == "cpu":
             give_back_what_is_freed()
         loaded = load_model(
@@ -117,6 +120,7 @@ class VideoPipeline:
             rungs=rungs,
             lora=[lora_request(source) for source in lora],
             quantization=kept,
+            shares=shares,
         )
         return cls(loaded, config.performance, shared, world)
 
@@ -151,6 +155,7 @@ class VideoPipeline:
             dtype=pick_dtype(dtype, where),
             lora=[lora_request(source) for source in lora],
             quantization=Quantization.of(quantization, gguf),
+            ranks=world.size if shared.fsdp else 1,
         )
         planner = cls(skeleton, performance, shared, world)
         planner.room_mib = room_mib
@@ -394,8 +399,12 @@ class VideoPipeline:
         first_YX3, last_YX3 = (None if picture is None else picture.pixels_YX3 for picture in (loaded, last))
         job = resolve(config, said, self.model, first_YX3, extended, last_YX3)
         mesh = self._mesh(config, said, work_of(job, self.model, clips))
-        if attention is not None and mesh.size("ulysses") > 1:
-            raise ConfigError("an attention of one's own has all heads, and processes share them; leave ulysses out")
+        job = in_clips(job, said, mesh.size("clips"))
+        if attention is not None and mesh.size("ulysses") * mesh.size("clips") > 1:
+            raise ConfigError(
+                "an attention of one's own has all heads and frames, and processes share them; leave ulysses and clips "
+                "out"
+            )
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
@@ -438,10 +447,7 @@ class VideoPipeline:
         """How the processes share a clip."""
         names = [key.partition(".")[2] for key in said if key.startswith("parallel.")]
         asked = replace(self.parallel, **{name: getattr(config.parallel, name) for name in names})
-        degrees = choose_degrees(asked, self.world.size, work)
-        if degrees.clips > 1 or degrees.fsdp:
-            raise ConfigError(f"parallel: {degrees} is not there yet; possible: dp, cfg, ulysses")
-        return Mesh(self.world, degrees)
+        return Mesh(self.world, choose_degrees(asked, self.world.size, work))
 
     def _changing(self) -> LoadedModel:
         """The model, whose weights are about to be changed by a LoRA."""
@@ -456,6 +462,7 @@ class VideoPipeline:
             "run.device": (_device(config.run.device, self.world), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
             "performance.storage": (config.performance.storage, self.performance.storage),
+            "parallel.fsdp": (bool(config.parallel.fsdp), bool(self.parallel.fsdp)),
             "model.lora": (
                 _by_transformer(map(lora_request, config.model.lora or ())),
                 _by_transformer(() if isinstance(self.model, StockModel) else self.model.adapters.requests),

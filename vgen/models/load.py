@@ -86,22 +86,15 @@ def load_model(
         ConfigError: weights that are to be stored in a dtype that is no narrower than theirs, or that are quantised and
             changed besides.
     """
-    checked = _opened(model, device, dtype, quantization)
+    checked = _opened(model, device, dtype, quantization, shared=shares is not None)
     dtypes = component_dtypes(device, dtype)
     if checked.family is not None:
         check_plain(model, checked, rungs, lora)
-        if shares is not None:
-            raise ModelError(
-                f"model '{model}' runs through diffusers' {checked.pipeline}, whose weights are not shared by "
-                "parallel.fsdp; possible here: a model of Wan's kind"
-            )
         _first_fitting(model, weigh_parts(checked, dtypes), rungs[:1], 1, free_mib)
         return load_stock(model, checked, checked.family, device, dtypes)
     parts_mib, blocks = weigh_parts(checked, dtypes), _blocks(checked)
     if shares is not None:
         assert all(rung.offload == "none" and rung.storage is None for rung in rungs), f"shares do not move: {rungs}"
-        if quantization is not None:
-            quantization.refuse_with("parallel.fsdp", "leave it out, or load the weights as they are")
         parts_mib = shares_on_device(parts_mib, shares.ranks, blocks)
     placement = _first_fitting(model, parts_mib, rungs, blocks, free_mib)
     storage = _storage(placement, dtype)
@@ -138,17 +131,19 @@ def load_skeleton(
     dtype: torch.dtype,
     lora: Sequence[LoraRequest] = (),
     quantization: Quantization | None = None,
+    ranks: int = 1,
 ) -> LoadedModel:
     """A model whose modules stand on the meta device: enough to resolve a request and to plan it, no weights read.
 
     Args:
         model, device, dtype, lora, quantization: as `load_model` takes them.
+        ranks: processes that will share the video transformers' weights.
 
     Raises:
         ModelError: as `load_model`; or the model runs through a pipeline of diffusers, which is not planned.
         ResourceError, ConfigError: as `load_model`.
     """
-    checked = _opened(model, device, dtype, quantization)
+    checked = _opened(model, device, dtype, quantization, shared=ranks > 1)
     if checked.family is not None:
         raise ModelError(
             f"model '{model}' runs through diffusers' {checked.pipeline}, which is planned once it is loaded; possible "
@@ -159,18 +154,30 @@ def load_skeleton(
     def build(part: str) -> Any:
         return cast_weights(build_skeleton(checked, part), dtypes[part]).eval()
 
-    residence, adapters = Residence(device, Placement(), build), Adapters()
+    residence, adapters = Residence(device, Placement(), build, shared=ranks > 1), Adapters()
     residence.parts_mib |= weigh_parts(checked, dtypes)
     for one in loras:
         adapters.foresee(one)
         residence.parts_mib[experts[one.request.transformer - 1]] += one.file.stat().st_size / MIB
+    if ranks > 1:
+        residence.parts_mib |= shares_on_device(residence.parts_mib, ranks, _blocks(checked))
     return _put_together(model, checked, residence, adapters, build)
 
 
-def _opened(model: str, device: torch.device, dtype: torch.dtype, quantization: Quantization | None) -> CheckedFolder:
+def _opened(
+    model: str, device: torch.device, dtype: torch.dtype, quantization: Quantization | None, *, shared: bool
+) -> CheckedFolder:
+    """A folder that can be loaded so; `shared` says whether several processes will share its weights."""
     checked = check_folder(find_folder(model), quantization)
     if quantization is not None:
         quantization.check(device, dtype, sum(part in checked.classes for part in TRANSFORMERS))
+    if shared and checked.family is not None:
+        raise ModelError(
+            f"model '{model}' runs through diffusers' {checked.pipeline}, whose weights are not shared by "
+            "parallel.fsdp; possible here: a model of Wan's kind"
+        )
+    if shared and quantization is not None:
+        quantization.refuse_with("parallel.fsdp", "leave it out, or load the weights as they are")
     return checked
 
 

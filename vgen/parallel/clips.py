@@ -46,7 +46,11 @@ class DualScope:
 
     def sees(self, frames: int, clips: int) -> Tensor:
         """As `Scope`."""
-        return _kept(dual_scope(reach=self.reach, count=self.count, clips=clips), frames)
+        return _kept(self.pattern(clips), frames)
+
+    def pattern(self, clips: int) -> Pattern:
+        """What one process would attend to."""
+        return dual_scope(reach=self.reach, count=self.count, clips=clips)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
