@@ -6,7 +6,8 @@
     ├── ModelError          a model folder: missing, incomplete, not allowed, does not fit the request
     ├── ResourceError       the machine: too little memory, missing device, missing extra
     ├── NumericalError      the run: a non-finite tensor, with its name and step
-    └── ParallelError       its processes: one has ended, does not answer, or has come to something else
+    └── ParallelError       its processes: they have come to something else
+        └── PeerLostError   one has ended or does not answer
 
 The command line turns each into one line on stderr and exit code 2 (`NumericalError`, `ParallelError`: 1).
 """
@@ -20,6 +21,7 @@ __all__ = [
     "ModelError",
     "NumericalError",
     "ParallelError",
+    "PeerLostError",
     "ResourceError",
     "VgenError",
     "listed",
@@ -54,7 +56,11 @@ class NumericalError(VgenError):
 
 
 class ParallelError(VgenError):
-    """Another process of the run has ended, does not answer, or has come to something else."""
+    """The processes of a run have come to something else."""
+
+
+class PeerLostError(ParallelError):
+    """Another process of the run has ended, or does not answer."""
 
 
 def nearest(asked: str, possible: Iterable[str]) -> str:

@@ -12,11 +12,15 @@ import os
 import signal
 import sys
 
-from vgen.errors import NumericalError, ParallelError, VgenError
+from vgen.errors import NumericalError, ParallelError, PeerLostError, VgenError
 
-__all__ = ["main"]
+__all__ = ["Spoken", "main"]
 
 STOPPED = 128 + signal.SIGINT
+
+
+class Spoken(SystemExit):
+    """Ends a command with a code, all that there is to say having been said."""
 
 
 def main() -> None:
@@ -58,14 +62,16 @@ def _run(arguments: list[str]) -> int:
             print(error.format_message(), file=sys.stderr)
             return 2
         return _fail(error.format_message(), 2)
-    except ParallelError as error:
+    except PeerLostError as error:
         return _fail(str(error), 1, beside=True)
-    except NumericalError as error:
+    except (NumericalError, ParallelError) as error:
         return _fail(str(error), 1)
     except VgenError as error:
         return _fail(str(error), 2)
     except OSError as error:  # stdout, if anything: files of the user's come as VgenError, but for names of any length
         return _fail(f"the system refused: {error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
+    except Spoken as error:
+        return int(error.code or 0)
     except SystemExit as error:  # a signal, or nobody reads stdout any more, which typer ends this way
         return _fail("stopped", error.code if isinstance(error.code, int) else 1, beside=True)
     except (KeyboardInterrupt, typer.Abort):

@@ -15,6 +15,7 @@ from vgen.checkpoint import Checkpoint
 from vgen.cli.formats import Format
 from vgen.cli.preview import write_preview
 from vgen.cli.progress import say, show, watched
+from vgen.cli.together import writing
 from vgen.clip import Clip, default_output
 from vgen.files import check_file, remove, replacing
 from vgen.job import Job
@@ -139,6 +140,7 @@ def make_all(
                 pass
             continue
         with claimed(paths[number], run.job) as path:
+            writing(path, own_folder=paths[number] is None)
             text = _told(write_run(run, path, output, resume=resume), path, output_format)
         if process is None or mesh.world.first:
             show(text)

@@ -1,24 +1,32 @@
 """The command line of several processes: how they are started, who of them speaks, and what they hand to each other."""
 
+import json
+import os
+import signal
+import tempfile
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vgen.cli import Spoken
 from vgen.config import parse_assignments
 from vgen.errors import ConfigError, VgenError, nearest
+from vgen.parallel.launched import leave_note
 from vgen.schema import GenerateConfig, ParallelConfig
 
 if TYPE_CHECKING:
     from vgen.parallel.mesh import World
 
-__all__ = ["Nproc", "Parallel", "check_alone", "joined", "parallel_keys", "start", "verdict"]
+__all__ = ["Nproc", "Parallel", "check_alone", "joined", "parallel_keys", "start", "verdict", "writing"]
 
 Nproc = typer.Option("--nproc", min=1, metavar="N", help="Share the work between N processes, one for each device.")
 Parallel = typer.Option(
     "--parallel", metavar="AXIS=N,...", help="How: dp=N, cfg=2, ulysses=N, clips=N, fsdp; by itself where not said."
 )
+WRITING = "writing"  # notes of what is being written
 TOGETHER = ("generate", "evaluate", "train")  # commands that know of other processes
 
 
@@ -54,10 +62,38 @@ def start(words: Sequence[str], processes: int | None) -> None:
     from vgen.cli.progress import say
     from vgen.parallel.launch import launch
 
-    code, unsaid = launch(words, processes)
+    with tempfile.TemporaryDirectory(prefix="vgen-launch-") as notes:
+        code, unsaid = launch(words, processes, Path(notes))
+        for note in Path(notes).glob(f"{WRITING}-*"):
+            _clear(*json.loads(note.read_text(encoding="utf-8")))
     if unsaid is not None:
         say(f"vgen: {unsaid}")
-    raise typer.Exit(code)
+    raise Spoken(code)
+
+
+def writing(clip: Path, *, own_folder: bool) -> None:
+    """Notes what this process is about to write, for who started it, should it be killed.
+
+    Args:
+        clip: where it goes.
+        own_folder: whether a folder was made for it.
+    """
+    leave_note(f"{WRITING}-{os.getpid()}", json.dumps([str(clip.absolute()), own_folder]))
+
+
+def _clear(clip: str, own_folder: bool) -> None:
+    """Removes what a process that was killed has left of a clip that cannot be gone on with."""
+    from vgen.checkpoint import Checkpoint
+    from vgen.files import remove
+    from vgen.video.partial import growing_path
+
+    path = Path(clip)
+    checkpoint = Checkpoint.beside(path)
+    if not checkpoint.begun and growing_path(path).exists():
+        remove(growing_path(path))
+        checkpoint.drop()
+    if own_folder and path.parent.is_dir() and not any(path.parent.iterdir()):
+        path.parent.rmdir()
 
 
 def check_alone(command: str | None) -> None:
@@ -113,7 +149,9 @@ def verdict(message: str, code: int, beside: bool) -> tuple[str, int] | int:
         return message, code
     if process is None:
         return message, code
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the launcher ends the others of one that fails
+        signal.signal(number, signal.SIG_IGN)
     gone = ended(process) if beside else None
     if gone is not None:
-        message, code = (gone if message == "stopped" else f"{gone}; {message}"), 1
-    return (message, code) if claim(process, message) else BESIDE
+        message, code = f"{gone}, and the run with it", 1
+    return (message, code) if claim(process, message, code) else BESIDE

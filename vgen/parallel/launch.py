@@ -7,26 +7,26 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import vgen
 from vgen.errors import ConfigError
-from vgen.parallel.launched import BESIDE
+from vgen.parallel.launched import FOLDER, SPOKEN
 
 __all__ = ["launch"]
 
 FAILED = 1
 
 
-def launch(words: Sequence[str], processes: int) -> tuple[int, str | None]:
+def launch(words: Sequence[str], processes: int, notes: Path) -> tuple[int, str | None]:
     """Runs `vgen` with these words in so many processes.
 
     Args:
         words: of its command line.
         processes: each gets the cores' share as threads, unless OMP_NUM_THREADS says otherwise.
+        notes: an empty folder, for what the processes leave to be known of them.
 
     Returns:
         the exit code, that of the process that failed first; and what nobody was left to say of how they ended.
@@ -40,36 +40,36 @@ def launch(words: Sequence[str], processes: int) -> tuple[int, str | None]:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    logging.disable(logging.ERROR)  # this process only waits, and what its launcher logs the others have said
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
     home = str(Path(vgen.__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    with tempfile.TemporaryDirectory(prefix="vgen-launch-") as logs:
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=processes,
-            run_id=uuid.uuid4().hex,
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            max_restarts=0,
-            logs_specs=DefaultLogsSpecs(log_dir=logs),
-        )
-        arguments = [word.replace("$", "$$") for word in words]  # the launcher fills in what a $ names
-        try:
-            elastic_launch(config, sys.executable)("-P", "-m", "vgen", *arguments)
-        except ChildFailedError as error:
-            return _verdict({rank: failure.exitcode for rank, failure in error.failures.items()})
-        except SignalException as error:
-            return 128 + int(error.sigval), None
+    os.environ[FOLDER] = str(notes)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=str(notes)),
+    )
+    arguments = [word.replace("$", "$$") for word in words]  # the launcher fills in what a $ names
+    try:
+        elastic_launch(config, sys.executable)("-P", "-m", "vgen", *arguments)
+    except ChildFailedError as error:
+        return _verdict({rank: failure.exitcode for rank, failure in error.failures.items()}, notes / SPOKEN)
+    except SignalException as error:
+        code = 128 + int(error.sigval)
+        return code, None if (notes / SPOKEN).exists() else "stopped"
     return 0, None
 
 
-def _verdict(codes: dict[int, int]) -> tuple[int, str | None]:
+def _verdict(codes: dict[int, int], spoken: Path) -> tuple[int, str | None]:
     """From how each failed, -n where signal n ended it, to one exit code and what is left to say."""
-    spoke = [code for code in codes.values() if code > 0 and code != BESIDE]
-    if spoke:
-        return spoke[0], None
+    if spoken.exists():
+        return int(spoken.read_text()), None
     killed = [f"process {rank} by {signal.Signals(-code).name}" for rank, code in sorted(codes.items()) if code < 0]
     return FAILED, f"the run was ended: {', '.join(killed)}" if killed else None

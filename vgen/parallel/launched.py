@@ -10,16 +10,32 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vgen.errors import ConfigError, ParallelError
+from vgen.errors import ConfigError, PeerLostError
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
-__all__ = ["BESIDE", "Launched", "await_said", "claim", "ended", "hand_over", "launched", "leave", "register"]
+__all__ = [
+    "BESIDE",
+    "FOLDER",
+    "SPOKEN",
+    "Launched",
+    "await_said",
+    "claim",
+    "ended",
+    "hand_over",
+    "launched",
+    "leave",
+    "leave_note",
+    "register",
+]
 
 BESIDE = 3  # exit code of a process that ends because another one has failed
+FOLDER = "VGEN_LAUNCH"  # variable with the folder of notes for who started this process
+SPOKEN = "spoken"  # note of the exit code of the one that has said why the run ends
 FAILURE, PROCESS, LEFT, SAID = "failure", "process", "left", "said"
 ASK_S = 5.0  # for an answer of a store that is there
 NOTICE_S = 1.0  # until a process that was killed is seen to be
@@ -83,13 +99,26 @@ def leave(process: Launched) -> None:
     _store(process).set(f"{LEFT}/{process.rank}", "")
 
 
-def claim(process: Launched, message: str) -> bool:
-    """Whether this process is the first to fail, and so the one that says why; it is too where nobody can be asked."""
+def claim(process: Launched, message: str, code: int) -> bool:
+    """Whether this process is the first to fail, and so the one that says why; it is too where nobody can be asked.
+
+    Who started it as `launch` does finds the exit code that is meant in the folder that it gave.
+    """
     mine = json.dumps([process.rank, message])
     try:
-        return _store(process).compare_set(FAILURE, "", mine) == mine.encode()
+        first = bool(_store(process).compare_set(FAILURE, "", mine) == mine.encode())
     except RuntimeError:  # the store has ended, and with it whoever else could speak
-        return True
+        first = True
+    if first:
+        leave_note(SPOKEN, str(code))
+    return first
+
+
+def leave_note(name: str, text: str) -> None:
+    """A small file for who started this process, where that is `launch`."""
+    folder = os.environ.get(FOLDER)
+    if folder is not None:
+        Path(folder, name).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def hand_over(process: Launched, number: int, text: str) -> None:
@@ -101,7 +130,7 @@ def await_said(process: Launched, number: int) -> str:
     """A text that another process hands over when it comes to it.
 
     Raises:
-        ParallelError: one has failed, ended or stands still before that.
+        PeerLostError: one has failed, ended or stands still before that.
     """
     key = f"{SAID}/{number}"
     try:
@@ -109,10 +138,10 @@ def await_said(process: Launched, number: int) -> str:
         while not store.check([key]):
             gone = "another process has failed" if store.check([FAILURE]) else ended(process)
             if gone is not None and not store.check([key]):
-                raise ParallelError(gone)
+                raise PeerLostError(gone)
         return store.get(key).decode()
     except RuntimeError as error:
-        raise ParallelError("the process that started this one has ended") from error
+        raise PeerLostError("the process that started this one has ended") from error
 
 
 def ended(process: Launched) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
-from vgen.errors import ConfigError, ParallelError
+from vgen.errors import ConfigError, PeerLostError
 from vgen.parallel.degrees import AXES, Degrees
 from vgen.parallel.launched import Launched, launched, register
 from vgen.parallel.peers import Peers
@@ -170,7 +170,7 @@ def join(timeout_s: float, device: torch.device) -> World:
         device: of this process.
 
     Raises:
-        ParallelError: some did not come.
+        PeerLostError: some did not come.
     """
     process = launched()
     if process is None:
@@ -184,5 +184,5 @@ def join(timeout_s: float, device: torch.device) -> World:
             dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
         except RuntimeError as error:
             said = " ".join(str(error).split())[:80]
-            raise ParallelError(f"{process.size} processes were started and did not find each other: {said}") from error
+            raise PeerLostError(f"{process.size} processes were started and did not find each other: {said}") from error
     return World(process, device)

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vgen.errors import ParallelError
+from vgen.errors import ParallelError, PeerLostError
 
 __all__ = ["Peers"]
 
@@ -115,8 +115,8 @@ class Peers:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # torch's word for a process that has ended or does not answer in time
-            said = " ".join(str(error).split())[:TOLD_CHARS]
-            raise ParallelError(f"another process has ended or does not answer, at {what}: {said}") from error
+            said = " ".join(str(error).rpartition("] ")[2].split())[:TOLD_CHARS]
+            raise PeerLostError(f"another process has ended or does not answer in time, at {what}: {said}") from error
 
 
 def _bytes(value: Any) -> bytes:
