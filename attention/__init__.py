@@ -4,7 +4,7 @@ Knows tensors and grids, no model. A model calls a `VideoAttention` with queries
 embedding is already applied: `Dense` sees all keys, `SparseAttention` what a pattern keeps. `block_causal` runs any of
 them so that a block of frames sees itself and the past alone.
 
-    pattern.py, catalogue.py   what is kept, by token; names and knobs. radial, windows, temporal, bands; mixture
+    pattern.py, catalogue.py   what is kept, by token; names and knobs. radial, windows, temporal, dual_scope, ...
     order.py                   in which order tokens stand while it is computed
     planning.py, blocks.py     from a pattern to a map of blocks
     executors/                 who computes a map
@@ -19,6 +19,7 @@ from vgen.attention.bias import BiasRule, DualScopeBoost, TemporalDecay
 from vgen.attention.blocks import BlockMap
 from vgen.attention.cycles import PerHead, PerLayer
 from vgen.attention.dense import Dense, VideoAttention, block_causal
+from vgen.attention.dual_scope import ClipWindow, dual_scope
 from vgen.attention.fusion import WindowFusion
 from vgen.attention.linear import LinearAttention
 from vgen.attention.mixture import MixtureOfBlocks, moba, vmoba
@@ -27,7 +28,7 @@ from vgen.attention.pattern import AdaptivePattern, BlockPattern, Full, Pattern
 from vgen.attention.place import Place
 from vgen.attention.radial import Radial, RadialBlocks
 from vgen.attention.schedule import Schedule
-from vgen.attention.temporal import CausalWindow, Sink, UniformFrames, dual_scope
+from vgen.attention.temporal import CausalWindow, Sink, UniformFrames
 from vgen.attention.video import Ran, SparseAttention
 from vgen.attention.windows import InwardWindow, SlidingTiles, Window
 
@@ -37,6 +38,7 @@ __all__ = [
     "BlockMap",
     "BlockPattern",
     "CausalWindow",
+    "ClipWindow",
     "Dense",
     "DualScopeBoost",
     "Full",

@@ -16,11 +16,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from vgen.attention.bands import TokenBand
 from vgen.attention.cycles import PerHead, PerLayer
+from vgen.attention.dual_scope import dual_scope
 from vgen.attention.mixture import CUBOID, PATCH, MixtureOfBlocks, moba, vmoba
 from vgen.attention.order import TokenOrder
 from vgen.attention.pattern import AnyPattern, Full, Pattern, require
 from vgen.attention.radial import Radial, RadialBlocks
-from vgen.attention.temporal import CausalWindow, Sink, UniformFrames, dual_scope
+from vgen.attention.temporal import CausalWindow, Sink, UniformFrames
 from vgen.attention.windows import STA_TILE, InwardWindow, SlidingTiles, Window
 from vgen.errors import ConfigError, nearest
 
@@ -90,8 +91,9 @@ def _uniform(count: Annotated[int, "frames at even distances that all see"] = 16
 def _dual_scope(
     reach: Annotated[int, "near frames to each side"] = 8,
     count: Annotated[int, "frames at even distances that all see"] = 16,
+    clips: Annotated[int | None, "parts of the video whose frames see the same; all: each frame is one"] = None,
 ) -> Pattern:
-    return dual_scope(reach=reach, count=count)
+    return dual_scope(reach=reach, count=count, clips=clips)
 
 
 def _band(

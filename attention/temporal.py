@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vgen.attention.order import RASTER, TokenOrder
-from vgen.attention.pattern import Either, Pattern, require
+from vgen.attention.pattern import Pattern, require
 from vgen.attention.place import Place
-from vgen.attention.windows import Window
 
-__all__ = ["CausalWindow", "Sink", "UniformFrames", "dual_scope"]
+__all__ = ["CausalWindow", "Sink", "UniformFrames"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +93,3 @@ class UniformFrames(Pattern):
 
     def orders(self) -> tuple[TokenOrder, ...]:
         return (RASTER,)
-
-
-def dual_scope(*, reach: int = 8, count: int = 16) -> Either:
-    """Near frames, and frames from everywhere: Video-Infinity (Tan et al. 2024, arXiv:2406.16260).
-
-    Args:
-        reach: near frames to each side; at least 0.
-        count: frames from everywhere; at least 1.
-    """
-    return Window(frames=reach) | UniformFrames(count)

@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "story": {"config", "models"},
     "job": {"clip", "images", "layouts", "sampling", "sparsity", "step_cache", "story"},
     "rolling": {"job"},
+    "clipwise": {"job", "parallel"},
     "spread": {"job", "parallel"},
     "plan": {"files", "machine", "placement", "rolling"},
     "performance": {"plan"},

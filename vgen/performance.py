@@ -40,15 +40,18 @@ class Fit:
     why: str
 
 
-def rungs_of(config: PerformanceConfig, quantization: Quantization | None = None) -> tuple[Placement, ...]:
+def rungs_of(
+    config: PerformanceConfig, quantization: Quantization | None = None, *, shared: bool = False
+) -> tuple[Placement, ...]:
     """Placements that a request allows, from the fastest to the most frugal; what was said is the same in all.
 
     Args:
         config: what was asked for.
         quantization: of the transformers, whose weights then stay as and where they are.
+        shared: whether several processes share the transformers' weights, which then do so too.
 
     Raises:
-        ConfigError: `manual` without anything said, or quantised weights are to be moved or cast.
+        ConfigError: `manual` without anything said, or quantised or shared weights are to be moved or cast.
     """
     names = ("offload", "storage", "vae_tiling", "keep_text_encoder")
     told: dict[str, Any] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
@@ -59,11 +62,16 @@ def rungs_of(config: PerformanceConfig, quantization: Quantization | None = None
         )
     usual = {"manual": (Placement(),), "memory": (FRUGAL,)}.get(config.mode, FASTEST)
     rungs = tuple(dict.fromkeys(replace(rung, **told) for rung in usual))
-    if quantization is None:
+    if quantization is None and not shared:
         return rungs
     still = tuple(rung for rung in rungs if rung.offload == "none" and rung.storage is None)
+    possible = "possible: --performance auto or speed"
+    if not still and quantization is not None:
+        quantization.refuse_with(str(rungs[0]), possible)
     if not still:
-        quantization.refuse_with(str(rungs[0]), "possible: --performance auto or speed")
+        raise ConfigError(
+            f"parallel.fsdp keeps shares of the weights on the device, which rules out {rungs[0]}; {possible}"
+        )
     return still
 
 
@@ -78,7 +86,8 @@ def fit(job: Job, model: LoadedModel, config: PerformanceConfig, free_mib: float
         ResourceError: none fits; with the estimate, what is free, and the flags that would make it fit.
         ConfigError: as `rungs_of`.
     """
-    rungs, held = rungs_of(config, model.quantization), model.residence.held_mib
+    residence = model.residence
+    rungs, held = rungs_of(config, model.quantization, shared=residence.shared), residence.held_mib
     able_mib, needed_mib = free_mib + held, []
     for i, rung in enumerate(rungs[:1] if config.mode == "speed" else rungs):
         plan = plan_of(job, model, rung)

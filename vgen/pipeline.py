@@ -13,6 +13,7 @@ from torch import Tensor
 from vgen.attention import VideoAttention
 from vgen.attention.kernels import check_kernel
 from vgen.clip import Clip
+from vgen.clipwise import in_clips
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
@@ -30,6 +31,7 @@ from vgen.models.quantization import Quantization
 from vgen.models.stock.model import StockModel
 from vgen.parallel.degrees import Work, choose_degrees
 from vgen.parallel.mesh import Mesh, World, join, own_device
+from vgen.parallel.weights import SharedWeights
 from vgen.performance import fit, rungs_of, tiling_note
 from vgen.plan import free_mib, give_back_what_is_freed
 from vgen.run import Event, Run
@@ -108,7 +110,8 @@ class VideoPipeline:
             fetch_files(offer(asked))
         asks = performance if isinstance(performance, PerformanceConfig) else PerformanceConfig(mode=performance)
         config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
-        rungs = rungs_of(config.performance, kept)
+        shares = SharedWeights(peers=world.peers, device=where) if shared.fsdp and world.size > 1 else None
+        rungs = rungs_of(config.performance, kept, shared=shares is not None)
         if where.type == "cpu":
             give_back_what_is_freed()
         loaded = load_model(
@@ -119,6 +122,7 @@ class VideoPipeline:
             rungs=rungs,
             lora=[lora_request(source) for source in lora],
             quantization=kept,
+            shares=shares,
         )
         return cls(loaded, config.performance, shared, world)
 
@@ -153,6 +157,7 @@ class VideoPipeline:
             dtype=pick_dtype(dtype, where),
             lora=[lora_request(source) for source in lora],
             quantization=Quantization.of(quantization, gguf),
+            ranks=world.size if shared.fsdp else 1,
         )
         planner = cls(skeleton, performance, shared, world)
         planner.room_mib = room_mib
@@ -401,8 +406,12 @@ class VideoPipeline:
         if self.room_mib is None:
             check_kernel(job.attention.sdpa, self.device, self.dtype, self.model.dit.config.attention_head_dim)
         mesh = self._mesh(config, said, work_of(job, self.model, clips))
-        if attention is not None and mesh.size("ulysses") > 1:
-            raise ConfigError("an attention of one's own has all heads, and processes share them; leave ulysses out")
+        job = in_clips(job, said, mesh.size("clips"))
+        if attention is not None and mesh.size("ulysses") * mesh.size("clips") > 1:
+            raise ConfigError(
+                "an attention of one's own has all heads and frames, and processes share them; leave ulysses and clips "
+                "out"
+            )
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
@@ -446,10 +455,7 @@ class VideoPipeline:
         """How the processes share a clip."""
         names = [key.partition(".")[2] for key in said if key.startswith("parallel.")]
         asked = replace(self.parallel, **{name: getattr(config.parallel, name) for name in names})
-        degrees = choose_degrees(asked, self.world.size, work)
-        if degrees.clips > 1 or degrees.fsdp:
-            raise ConfigError(f"parallel: {degrees} is not there yet; possible: dp, cfg, ulysses")
-        return Mesh(self.world, degrees)
+        return Mesh(self.world, choose_degrees(asked, self.world.size, work))
 
     def _changing(self) -> LoadedModel:
         """The model, whose weights are about to be changed by a LoRA."""
@@ -464,6 +470,7 @@ class VideoPipeline:
             "run.device": (_device(config.run.device, self.world), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
             "performance.storage": (config.performance.storage, self.performance.storage),
+            "parallel.fsdp": (bool(config.parallel.fsdp), bool(self.parallel.fsdp)),
             "model.lora": (
                 _by_transformer(map(lora_request, config.model.lora or ())),
                 _by_transformer(() if isinstance(self.model, StockModel) else self.model.adapters.requests),

@@ -10,7 +10,7 @@ never what is computed; what does change pixels or weights, `vae_tiling` and `st
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["ENCODERS", "OFFLOADS", "STORAGES", "TRANSFORMERS", "Placement", "weights_on_device"]
+__all__ = ["ENCODERS", "OFFLOADS", "STORAGES", "TRANSFORMERS", "Placement", "shares_on_device", "weights_on_device"]
 
 OFFLOADS = ("none", "model", "group")
 STORAGES = ("float8_e4m3fn", "float8_e5m2", "bfloat16", "float16")
@@ -59,3 +59,15 @@ def weights_on_device(parts: Mapping[str, float], placement: Placement, blocks: 
     encoders = sum(sizes[part] for part in ENCODERS if part in sizes)
     rest = sum(sizes.values()) - encoders
     return encoders + rest if placement.keep_text_encoder else max(encoders, rest)
+
+
+def shares_on_device(parts: Mapping[str, float], ranks: int, blocks: int) -> dict[str, float]:
+    """The most of each component that a device holds where ranks share the transformers' weights.
+
+    Args:
+        parts: weights by component, as `weights_on_device` takes them.
+        ranks: that share them.
+        blocks: of a transformer; beside its shares a rank has the block that runs and the next one whole.
+    """
+    shared = {part: parts[part] / ranks + 2 * parts[part] / blocks for part in TRANSFORMERS if part in parts}
+    return dict(parts) | {part: min(parts[part], share) for part, share in shared.items()}

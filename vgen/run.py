@@ -15,6 +15,7 @@ from torch import Tensor
 from vgen.attention import VideoAttention
 from vgen.checkpoint import Checkpoint, attempt_row
 from vgen.clip import Clip
+from vgen.clipwise import attention_of, recorded_rows
 from vgen.drift import DriftMeter
 from vgen.errors import NumericalError
 from vgen.frames import Frames, FramesDigest, to_uint8
@@ -120,12 +121,8 @@ class Run:
         self._drawn: list[int] = []
         calls = job.num_steps * model.dit.config.num_layers * (2 if job.guided else 1)
         if attention is None:
-            attention = job.attention.build(
-                calls,
-                decay=job.sampling.decay,
-                fusion=job.sampling.fusion,
-                first_head=self.mesh.first_head(model.dit.config.num_attention_heads),
-            )
+            heads = model.dit.config.num_attention_heads
+            attention = attention_of(job, self.mesh.along("clips"), calls, self.mesh.first_head(heads))
         self.attention = attention
         dits = [dit for dit in (model.dit, model.dit_2) if dit is not None]
         self.step_caches = [StepCache(*pair) for pair in zip(dits, job.step_cache.methods, strict=False)]
@@ -187,6 +184,7 @@ class Run:
     ) -> Iterator[Event]:
         clock = _Clock(self.stages_s)
         self.mesh.together.agree("the request", asked_of(self.job, self.model))
+        self.mesh.together.agree("the noise", self.wiring.noise(0).initial(0, self.job.latent_shape, None))
         rollout, context = self.wiring.rollout()
         state = rollout.start(context)
         if checkpoint is not None and resume:
@@ -259,7 +257,7 @@ class Run:
             model=model_row(model),
             quantization=model.quantization,
             prompts=job.seen(model.vae.config.scale_factor_temporal),
-            attention=record_rows(self.attention, job.sampling.table.per_step),
+            attention=recorded_rows(self.attention, job.sampling.table.per_step),
             step_cache=[cache.report() for cache in self.step_caches],
             base=job.base,
             chunks=self._chunks,

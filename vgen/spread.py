@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vgen.attention import MixtureOfBlocks, PerHead, PerLayer
 from vgen.attention.catalogue import Made, make_pattern
+from vgen.clipwise import uncut
 from vgen.job import Job
 from vgen.models.loaded import LoadedModel
 from vgen.models.stock.model import StockModel
@@ -27,10 +28,10 @@ def work_of(job: Job, model: LoadedModel, clips: int = 1) -> Work:
         heads=config.num_attention_heads,
         tokens_per_frame=(height // patch_h) * (width // patch_w),
         guided=job.guided,
-        sampler=job.sampler,
-        whole=job.sampling.whole,
+        prompts=len(job.prompts),
         clips=clips,
         one_sequence=_one_sequence(job),
+        uncut=uncut(job),
     )
 
 
@@ -40,8 +41,6 @@ def stock_work(model: StockModel, clips: int = 1) -> Work:
         heads=1,
         tokens_per_frame=1,
         guided=False,
-        sampler="full",
-        whole=False,
         clips=clips,
         one_device=f"model '{model.id}' runs through diffusers' {model.pipeline}, which makes a clip in one process",
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vgen.attention import VideoAttention
+from vgen.clipwise import cut_of
 from vgen.job import Job
 from vgen.ladder import Fitted, Ladder, OnDevice
 from vgen.models.cache import KVCache
@@ -24,6 +25,7 @@ from vgen.models.loaded import LoadedModel
 from vgen.models.rope import Riflex, Rope, intrinsic_frequency
 from vgen.models.step_cache import StepCache
 from vgen.models.vae import as_pixels, encode_frames
+from vgen.parallel.clips import ClipDenoiser
 from vgen.parallel.guidance import SplitGuided
 from vgen.parallel.mesh import Mesh
 from vgen.parallel.ulysses import Ulysses
@@ -70,6 +72,9 @@ class Wiring:
 
         one_branch = self.mesh.size("cfg") > 1
         denoise, context = over_experts(job, model.boundary, expert, self._context, one_branch=one_branch)
+        if self.mesh.size("clips") > 1:
+            peers = self.mesh.along("clips")
+            denoise = ClipDenoiser(denoise=denoise, cut=cut_of(job, peers.size), peers=peers)
         noise = self.noise(0)
         rollout = rollout_over(
             job,

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from vgen.attention.bands import TokenBand
+from vgen.attention.dual_scope import dual_scope
 from vgen.attention.order import RASTER, TokenOrder
 from vgen.attention.pattern import Full, Pattern
 from vgen.attention.place import Place, lookup
 from vgen.attention.radial import Radial
-from vgen.attention.temporal import CausalWindow, Sink, UniformFrames, dual_scope
+from vgen.attention.temporal import CausalWindow, Sink, UniformFrames
 from vgen.attention.windows import InwardWindow, SlidingTiles, Window
 from vgen.shapes import TokenGrid
 
@@ -44,6 +45,7 @@ PATTERNS: dict[str, Pattern] = {
     "sink": Sink(2),
     "uniform": UniformFrames(3),
     "dual scope": dual_scope(reach=1, count=2),
+    "dual scope of clips": dual_scope(reach=1, count=2, clips=3),
     "spatial band": TokenBand(along="space", density=0.3),
     "temporal band": TokenBand(along="time", density=0.3),
     "by a table": ByTable(),

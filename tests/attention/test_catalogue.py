@@ -6,6 +6,7 @@ import pytest
 
 from vgen.attention.catalogue import PATTERNS, describe, make_pattern
 from vgen.attention.cycles import PerHead, PerLayer
+from vgen.attention.dual_scope import dual_scope
 from vgen.attention.mixture import MixtureOfBlocks
 from vgen.attention.order import TokenOrder
 from vgen.attention.pattern import AdaptivePattern, BlockPattern, Either, Pattern, Shared
@@ -38,6 +39,8 @@ def test_every_row_makes_a_pattern_that_can_be_remembered(name: str) -> None:
         ("window", {"rows": 3, "tiles": "allx2x16"}, Window(rows=3, tiles=TokenOrder(None, 2, 16))),
         ("window", {"frames": 3, "tiles": "auto"}, Window(frames=3)),
         ("causal", {"chunk": 3, "window": None}, CausalWindow(chunk=3)),
+        ("dual_scope", {"reach": 3, "clips": "all"}, dual_scope(reach=3)),
+        ("dual_scope", {"reach": 3, "clips": 2}, dual_scope(reach=3, clips=2)),
         ("any", {"of": PARTS}, Either(Window(frames=4), Sink(1))),
         ("all", {"of": [*PARTS, {"name": "sink"}]}, Shared(Shared(Window(frames=4), Sink(1)), Sink(1))),
         ("any", {"of": [{"name": "all", "of": PARTS}]}, Shared(Window(frames=4), Sink(1))),
@@ -74,6 +77,7 @@ def test_numbers_for_each_kind_of_layer(topk: object, tops: list[int]) -> None:
         ("radial", {"sink": 1.5}, "radial: sink=1.5 is not possible; possible: a whole number"),
         ("radial", {"adjacent": "hlaf"}, "radial: adjacent=hlaf is not possible; did you mean 'half'"),
         ("moba", {"causal": 1}, "moba: causal=1 is not possible; possible: true, false"),
+        ("dual_scope", {"clips": 0}, "dual_scope: clips=0 is not possible; possible: 1 clip"),
         ("causal", {"window": 0}, "causal: window=0 is not possible; possible: 1 frames"),
         ("window", {}, "window: without frames, rows and columns"),
         ("window", {"tiles": "2x2"}, "tiles=2x2 is not possible; possible: FRAMESxROWSxCOLUMNS"),

@@ -44,6 +44,21 @@ def run(fusion: WindowFusion, query: TokenGrid, key: TokenGrid, qkv: tuple[Tenso
     return fusion(*qkv, query=query, key=key, layer=3, sigma=0.5)
 
 
+@given(st.integers(1, 7), st.integers(1, 7), st.sets(st.integers(0, 6), min_size=1))
+def test_some_frames_are_fused_as_they_are_among_all(window: int, stride: int, some: set[int]) -> None:
+    """From the keys of their windows alone, in any order."""
+    fusion = WindowFusion(inner=Dense(), window=max(window, stride), stride=min(window, stride))
+    q, k, v = draw_qkv(GRID, GRID)
+    whole = run(fusion, GRID, GRID, (q, k, v)).unflatten(1, (7, -1))
+    asking = sorted(some)
+    beside = [range(s, s + fusion.window) for s in fusion.starts(7)] if fusion.window < 7 else [range(7)]
+    seen = sorted({t for part in beside if some & {*part} for t in part}, reverse=True)
+    query, key = replace(GRID, frames=tuple(asking)), replace(GRID, frames=tuple(seen))
+    part = tuple(x.unflatten(1, (7, -1))[:, at].flatten(1, 2) for x, at in ((q, asking), (k, seen), (v, seen)))
+    out = run(replace(fusion, frames=7), query, key, part)
+    torch.testing.assert_close(out.unflatten(1, (len(asking), -1)), whole[:, asking])
+
+
 @pytest.mark.parametrize("window", [7, 8, 100])
 def test_one_window_is_the_inner_attention(window: int) -> None:
     qkv = draw_qkv(GRID, GRID)

@@ -14,10 +14,11 @@ from vgen.attention.bands import TokenBand
 from vgen.attention.blocks import NONE
 from vgen.attention.counting import kept_pairs
 from vgen.attention.cycles import PerHead, PerLayer
+from vgen.attention.dual_scope import ClipWindow, dual_scope
 from vgen.attention.order import RASTER, TokenOrder
 from vgen.attention.pattern import Full, Pattern
 from vgen.attention.planning import block_map, order_of
-from vgen.attention.temporal import CausalWindow, Sink, UniformFrames, dual_scope
+from vgen.attention.temporal import CausalWindow, Sink, UniformFrames
 from vgen.attention.windows import InwardWindow, SlidingTiles, Window, entropy_scale
 from vgen.errors import ConfigError
 from vgen.shapes import TokenGrid
@@ -140,6 +141,37 @@ def test_uniform_frames_are_at_even_distances(count: int, extent: int, first: in
 def test_dual_scope_sees_near_and_from_everywhere() -> None:
     seen = kept(dual_scope(reach=1, count=3), grid_of(12))
     assert seen[6].nonzero().flatten().tolist() == [0, 4, 5, 6, 7, 8]
+
+
+def test_dual_scope_of_clips_sees_its_clip_a_few_frames_around_it_and_from_everywhere() -> None:
+    seen = kept(dual_scope(reach=1, count=2, clips=3), grid_of(10))  # clips of 4, 3 and 3 frames
+    rows = [row.nonzero().flatten().tolist() for row in seen]
+    assert rows[:4] == [[0, 1, 2, 3, 4, 5]] * 4
+    assert rows[4:7] == [[0, 3, 4, 5, 6, 7]] * 3
+    assert rows[7:] == [[0, 5, 6, 7, 8, 9]] * 3
+
+
+@given(st.integers(1, 24), st.integers(1, 9), st.integers(0, 5), st.integers(0, 9))
+def test_clips_hold_each_frame_once_and_see_as_far_as_they_reach(
+    extent: int, clips: int, reach: int, first: int
+) -> None:
+    grid = TokenGrid(frames=tuple(range(first, first + extent)), height=1, width=1)
+    own = kept(ClipWindow(clips=clips, reach=0), grid)
+    assert (own == own.T).all() and own.diagonal().all()  # parts: each frame is in one
+    assert ((own.float() @ own.float() > 0) == own).all()
+    sizes = own.sum(1)
+    assert sizes.max() - sizes.min() <= 1
+    assert len(own.unique(dim=0)) == min(clips, extent)
+    step = torch.arange(extent)
+    around = (step[:, None] - step).abs() <= reach
+    assert (kept(ClipWindow(clips=clips, reach=reach), grid) == (own.float() @ around.float() > 0)).all()
+
+
+@given(st.integers(1, 12), st.integers(0, 5))
+def test_one_clip_sees_all_and_a_clip_per_frame_is_a_window(extent: int, reach: int) -> None:
+    grid = grid_of(extent)
+    assert kept(ClipWindow(clips=1, reach=reach), grid).all()
+    assert (kept(ClipWindow(clips=extent, reach=reach), grid) == kept(Window(frames=reach), grid)).all()
 
 
 @pytest.mark.parametrize("along", ["space", "time"])

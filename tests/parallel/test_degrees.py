@@ -13,15 +13,15 @@ from vgen.parallel.degrees import AXES, Degrees, Work, choose_degrees
 from vgen.parallel.mesh import Mesh, World
 from vgen.schema import ParallelConfig
 
-WAN = Work(heads=12, tokens_per_frame=1560, guided=True, sampler="full", whole=True)
+WAN = Work(heads=12, tokens_per_frame=1560, guided=True)
 
 works = st.builds(
     Work,
     heads=st.integers(1, 40),
     tokens_per_frame=st.integers(1, 200),
     guided=st.booleans(),
-    sampler=st.just("full"),
-    whole=st.booleans(),
+    prompts=st.integers(1, 3),
+    uncut=st.sampled_from([None, "why"]),
     clips=st.integers(1, 20),
     one_device=st.sampled_from([None, "why"]),
     one_sequence=st.sampled_from([None, "why"]),
@@ -63,6 +63,13 @@ def test_the_rule(processes: int, work: Work, chosen: Degrees) -> None:
     assert choose_degrees(ParallelConfig(), processes, work) == chosen
 
 
+def test_shared_weights_keep_processes_in_step() -> None:
+    """No replicas, which go their own ways, and no branches that read more prompts than the other."""
+    fsdp, many = ParallelConfig(fsdp=True), replace(WAN, clips=4)
+    assert choose_degrees(fsdp, 4, many) == Degrees(cfg=2, ulysses=2, fsdp=True)
+    assert choose_degrees(fsdp, 4, replace(many, prompts=2)) == Degrees(ulysses=4, fsdp=True)
+
+
 @pytest.mark.parametrize(
     ("said", "processes", "work", "message"),
     [
@@ -72,7 +79,9 @@ def test_the_rule(processes: int, work: Work, chosen: Degrees) -> None:
         ({"ulysses": 4}, 4, replace(WAN, tokens_per_frame=6), r"6 tokens of a frame .* possible: 1, 2, 3, 6"),
         ({"ulysses": 2}, 2, replace(WAN, one_sequence="its cache"), r"parallel\.ulysses=2: its cache; possible: 1"),
         ({"cfg": 2}, 2, replace(WAN, one_device="a stock pipeline"), r"parallel\.cfg=2: a stock pipeline; possible: 1"),
-        ({"clips": 2}, 2, replace(WAN, whole=False, sampler="causal"), r"parallel\.clips=2: sampler 'causal' does not"),
+        ({"clips": 2}, 2, replace(WAN, uncut="its sampler"), r"parallel\.clips=2: its sampler"),
+        ({"fsdp": True, "dp": 2}, 2, replace(WAN, clips=2), r"parallel\.dp=2: with parallel\.fsdp all .* possible: 1"),
+        ({"fsdp": True, "cfg": 2}, 2, replace(WAN, prompts=3), r"parallel\.cfg=2: .* and here 3 and one; possible: 1"),
         ({"cfg": 2, "ulysses": 2}, 2, WAN, r"cfg 2 x ulysses 2 does not make 2 processes"),
         ({"cfg": 2}, 1, WAN, r"cfg 2 does not make 1 process; start as many as the product with --nproc"),
         ({"dp": 1, "cfg": 1, "clips": 1, "ulysses": 2}, 4, WAN, "does not make 4 processes"),

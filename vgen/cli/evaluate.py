@@ -6,14 +6,15 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
 from vgen.cli.groups import DefaultGroup
-from vgen.errors import ConfigError, InputError, nearest
+from vgen.cli.together import WORDS, Nproc, start
+from vgen.errors import ConfigError, InputError, ParallelError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ __all__ = ["EvaluateGroup", "app"]
 
 INCOMPLETE = 1  # exit code where not everything that was asked for was scored
 FIRST_FRAMES = "first_frames"
+PARTS = "parts of a run share a folder; name it with -o"
 LONGEST_WAIT = timedelta(days=7)  # of the first of several processes for the last
 
 
@@ -37,6 +39,10 @@ class EvaluateGroup(DefaultGroup):
 
     default = "run"
     usage = "BENCHMARK [OPTIONS] [KEY=VALUE ...]"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = [ctx.info_name, *args]
+        return super().parse_args(ctx, args)
 
 
 app = typer.Typer(
@@ -74,6 +80,7 @@ OutputFormat = typer.Option("--format", help="json: the table on stdout.")
 
 @app.command("run", hidden=True)
 def run(
+    ctx: typer.Context,
     benchmark: Annotated[str, Bench],
     words: Annotated[list[str] | None, Words] = None,
     model: Annotated[str | None, Model] = None,
@@ -89,6 +96,7 @@ def run(
     output: Annotated[Path | None, Output] = None,
     seed: Annotated[int | None, Seed] = None,
     time_limit: Annotated[float | None, TimeLimit] = None,
+    nproc: Annotated[int | None, Nproc] = None,
     output_format: Annotated[Format, OutputFormat] = Format.HUMAN,
 ) -> None:
     """Score a benchmark."""
@@ -99,9 +107,14 @@ def run(
         raise ConfigError("--limit takes a part and --full takes all; give one of them")
     if resume and output is None:
         raise ConfigError("--resume goes on with a folder; name it with -o")
+    if shard is not None and nproc is not None:
+        raise ConfigError(f"--nproc {nproc} starts processes that each take a part; no --shard")
+    if output is None and (nproc or 1) > 1:
+        raise ConfigError(PARTS)
+    start(ctx.meta[WORDS], nproc)
     bench, part = _benchmark(benchmark), _shard(shard)
     if output is None and part.count > 1:
-        raise ConfigError("parts of a run share a folder; name it with -o")
+        raise ConfigError(PARTS)
     from vgen.cli.progress import say, watched
     from vgen.config import parse_assignments
     from vgen.evaluate.runner import Task, evaluate, outcome_of
@@ -295,6 +308,13 @@ def _together() -> "PartialState | None":
     import torch
     from accelerate import PartialState
 
+    from vgen.parallel.launched import launched, register
+    from vgen.parallel.mesh import own_device
+
+    own_device("auto")  # refuses more processes than devices
+    process = launched()
+    assert process is not None, "there are several"
+    register(process)
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
     assert state.num_processes == processes, f"{processes} processes were launched, accelerate sees {state}"
     return state
@@ -305,7 +325,10 @@ def _is_first() -> bool:
     together = _together()
     if together is None:
         return True
-    together.wait_for_everyone()
+    try:
+        together.wait_for_everyone()
+    except RuntimeError as error:  # torch's word for a process that has ended
+        raise ParallelError("another process has ended; go on with what was scored (--resume)") from error
     return bool(together.is_main_process)
 
 

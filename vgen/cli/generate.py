@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from vgen.cli.download import Download, ready
 from vgen.cli.formats import Format
-from vgen.cli.together import Nproc, Parallel, joined, parallel_keys, start
+from vgen.cli.together import WORDS, Nproc, Parallel, joined, parallel_keys, start
 from vgen.config import merge, parse_assignments, read_config, read_story, require_prompt
 from vgen.errors import ConfigError, InputError
 from vgen.models.lora_request import lora_rows
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["GenerateCommand", "generate", "size_of"]
 
 PromptAt = typer.Option("--prompt-at", metavar="TIME PROMPT", help="What is seen from a time on: 4s 'a cube falls'.")
-WORDS = "vgen.words"  # of the command line, from its name on
 PROMPTS_LIMIT_BYTES = 1 << 20
 Flag = typer.Option
 Words = typer.Argument(metavar="PROMPT [KEY=VALUE ...]", help="What should be seen; then config keys, if any.")

@@ -20,13 +20,14 @@ from vgen.schema import GenerateConfig, ParallelConfig
 if TYPE_CHECKING:
     from vgen.parallel.mesh import World
 
-__all__ = ["Nproc", "Parallel", "check_alone", "joined", "parallel_keys", "start", "verdict", "writing"]
+__all__ = ["WORDS", "Nproc", "Parallel", "check_alone", "joined", "parallel_keys", "start", "verdict", "writing"]
 
 Nproc = typer.Option("--nproc", min=1, metavar="N", help="Share the work between N processes, one for each device.")
 Parallel = typer.Option(
     "--parallel", metavar="AXIS=N,...", help="How: dp=N, cfg=2, ulysses=N, clips=N, fsdp; by itself where not said."
 )
 WRITING = "writing"  # notes of what is being written
+WORDS = "vgen.words"  # key of a context: those of the command line, from the command's name on
 TOGETHER = ("generate", "evaluate", "train")  # commands that know of other processes
 
 

@@ -18,7 +18,7 @@ __all__ = ["ModelSource"]
 
 # What the benchmark or the command line decides, or a run does not do.
 TAKEN = ("request.prompt", "request.image", "request.seed", "request.extend", "request.story", "request.num_videos")
-TAKEN_GROUPS = ("model", "output")
+TAKEN_GROUPS = ("model", "output", "parallel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,8 @@ class ModelSource:
         taken = [key for key in self.values if key in TAKEN or key.partition(".")[0] in TAKEN_GROUPS]
         if taken:
             raise ConfigError(
-                f"{taken[0]} is not for a benchmark: prompts, first frames, seeds (--seed) and files are its own"
+                f"{taken[0]} is not for a benchmark: prompts, first frames, seeds (--seed), files and what "
+                "processes share (--nproc) are its own"
             )
         self._first_run(items)
 

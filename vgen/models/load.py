@@ -6,7 +6,7 @@ What runs through a pipeline of diffusers is loaded in `stock/load.py`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -19,6 +19,7 @@ from vgen.models.components import (
     load_weights,
     weigh_parts,
 )
+from vgen.models.dit import VideoDiT
 from vgen.models.files import cast_weights
 from vgen.models.folder import CheckedFolder, check_folder, find_folder
 from vgen.models.hub import commit_of
@@ -26,17 +27,30 @@ from vgen.models.loaded import AnyModel, LoadedModel
 from vgen.models.lora import Adapters
 from vgen.models.lora_file import LoraFile, open_loras
 from vgen.models.lora_request import LoraRequest
-from vgen.models.quantization import Quantization
+from vgen.models.quantization import Quantization, stored_bytes
 from vgen.models.residence import Residence
 from vgen.models.settings import defaults
 from vgen.models.stock.load import check_plain, load_stock
 from vgen.models.text import PromptEncoder
 from vgen.models.vision import ImageEncoder, make_processor
-from vgen.placement import STORAGES, TRANSFORMERS, Placement, weights_on_device
+from vgen.placement import STORAGES, TRANSFORMERS, Placement, shares_on_device, weights_on_device
 
-__all__ = ["load_model", "load_skeleton"]
+__all__ = ["Shares", "load_model", "load_skeleton"]
 
 MIB = 1 << 20
+
+
+class Shares(Protocol):
+    """How the weights of transformers are shared by several processes; `vgen.parallel.weights` fills it."""
+
+    @property
+    def ranks(self) -> int:
+        """How many processes share them."""
+        ...
+
+    def __call__(self, dit: VideoDiT) -> None:
+        """Keeps this process's share of a transformer that was read to the CPU, on the device."""
+        ...
 
 
 def load_model(
@@ -48,6 +62,7 @@ def load_model(
     rungs: tuple[Placement, ...] = (Placement(),),
     lora: Sequence[LoraRequest] = (),
     quantization: Quantization | None = None,
+    shares: Shares | None = None,
 ) -> AnyModel:
     """Loads a model by name or path.
 
@@ -61,6 +76,8 @@ def load_model(
         rungs: where weights may be kept; they are read into the first that fits, each straight to its place.
         lora: files to put on, held to the model's config before its weights are read.
         quantization: of the video transformers; as computed where None.
+        shares: of processes that each keep a part of the video transformers' weights; those of `rungs` all keep them on
+            the device then, as they are computed.
 
     Raises:
         ModelError: not found, incomplete, damaged, pickled, or with classes or settings that are not on our list.
@@ -69,13 +86,17 @@ def load_model(
         ConfigError: weights that are to be stored in a dtype that is no narrower than theirs, or that are quantised and
             changed besides.
     """
-    checked = _opened(model, device, dtype, quantization)
+    checked = _opened(model, device, dtype, quantization, shared=shares is not None)
     dtypes = component_dtypes(device, dtype)
     if checked.family is not None:
         check_plain(model, checked, rungs, lora)
         _first_fitting(model, weigh_parts(checked, dtypes), rungs[:1], 1, free_mib)
         return load_stock(model, checked, checked.family, device, dtypes)
-    placement = _first_fitting(model, weigh_parts(checked, dtypes), rungs, _blocks(checked), free_mib)
+    parts_mib, blocks = weigh_parts(checked, dtypes), _blocks(checked)
+    if shares is not None:
+        assert all(rung.offload == "none" and rung.storage is None for rung in rungs), f"shares do not move: {rungs}"
+        parts_mib = shares_on_device(parts_mib, shares.ranks, blocks)
+    placement = _first_fitting(model, parts_mib, rungs, blocks, free_mib)
     storage = _storage(placement, dtype)
     experts, loras = _experts(checked), _loras(model, checked, lora)
 
@@ -85,14 +106,19 @@ def load_model(
             loaded.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
         return loaded
 
-    residence, adapters = Residence(device, placement, read), Adapters()
+    residence, adapters = Residence(device, placement, read, shared=shares is not None), Adapters()
 
     def placed(part: str) -> Any:
         loaded = read(part)
         if part in experts:  # its LoRA go where it goes
             adapters.admit(loaded, checked.weights[part])
             adapters.add([one for one in loras if experts[one.request.transformer - 1] == part])
+        whole_mib = sum(map(stored_bytes, loaded.parameters())) / MIB
+        if part in experts and shares is not None:
+            shares(loaded)
         residence.admit(part, loaded)
+        if shares is not None:
+            residence.parts_mib |= shares_on_device({part: whole_mib}, shares.ranks, blocks)
         return loaded
 
     return _put_together(model, checked, residence, adapters, placed)
@@ -105,17 +131,19 @@ def load_skeleton(
     dtype: torch.dtype,
     lora: Sequence[LoraRequest] = (),
     quantization: Quantization | None = None,
+    ranks: int = 1,
 ) -> LoadedModel:
     """A model whose modules stand on the meta device: enough to resolve a request and to plan it, no weights read.
 
     Args:
         model, device, dtype, lora, quantization: as `load_model` takes them.
+        ranks: processes that will share the video transformers' weights.
 
     Raises:
         ModelError: as `load_model`; or the model runs through a pipeline of diffusers, which is not planned.
         ResourceError, ConfigError: as `load_model`.
     """
-    checked = _opened(model, device, dtype, quantization)
+    checked = _opened(model, device, dtype, quantization, shared=ranks > 1)
     if checked.family is not None:
         raise ModelError(
             f"model '{model}' runs through diffusers' {checked.pipeline}, which is planned once it is loaded; possible "
@@ -126,18 +154,30 @@ def load_skeleton(
     def build(part: str) -> Any:
         return cast_weights(build_skeleton(checked, part), dtypes[part]).eval()
 
-    residence, adapters = Residence(device, Placement(), build), Adapters()
+    residence, adapters = Residence(device, Placement(), build, shared=ranks > 1), Adapters()
     residence.parts_mib |= weigh_parts(checked, dtypes)
     for one in loras:
         adapters.foresee(one)
         residence.parts_mib[experts[one.request.transformer - 1]] += one.file.stat().st_size / MIB
+    if ranks > 1:
+        residence.parts_mib |= shares_on_device(residence.parts_mib, ranks, _blocks(checked))
     return _put_together(model, checked, residence, adapters, build)
 
 
-def _opened(model: str, device: torch.device, dtype: torch.dtype, quantization: Quantization | None) -> CheckedFolder:
+def _opened(
+    model: str, device: torch.device, dtype: torch.dtype, quantization: Quantization | None, *, shared: bool
+) -> CheckedFolder:
+    """A folder that can be loaded so; `shared` says whether several processes will share its weights."""
     checked = check_folder(find_folder(model), quantization)
     if quantization is not None:
         quantization.check(device, dtype, sum(part in checked.classes for part in TRANSFORMERS))
+    if shared and checked.family is not None:
+        raise ModelError(
+            f"model '{model}' runs through diffusers' {checked.pipeline}, whose weights are not shared by "
+            "parallel.fsdp; possible here: a model of Wan's kind"
+        )
+    if shared and quantization is not None:
+        quantization.refuse_with("parallel.fsdp", "leave it out, or load the weights as they are")
     return checked
 
 

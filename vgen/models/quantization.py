@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vgen.errors import ConfigError, ResourceError
 from vgen.placement import TRANSFORMERS
@@ -159,7 +160,9 @@ def quantized_bytes(skeleton: nn.Module, dtype: torch.dtype) -> int:
 
 
 def stored_bytes(weight: Tensor) -> int:
-    """Memory that a weight takes; of one that torchao keeps, of its parts."""
+    """Memory that a weight takes; of one that torchao keeps, of its parts, and of one that ranks share, of ours."""
+    if isinstance(weight, DTensor):
+        weight = weight.to_local()
     flatten = getattr(weight, "__tensor_flatten__", None)
     if flatten is None:
         return weight.numel() * weight.element_size()

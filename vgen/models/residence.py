@@ -37,10 +37,13 @@ class Residence:
         device: where components run.
         placement: in force from the start.
         read: reads a component's weights anew, by its name.
+        shared: whether transformers hold a share of their weights alone, and other processes the rest.
     """
 
-    def __init__(self, device: torch.device, placement: Placement, read: Callable[[str], nn.Module]) -> None:
-        self.device, self.placement, self._read = device, placement, read
+    def __init__(
+        self, device: torch.device, placement: Placement, read: Callable[[str], nn.Module], *, shared: bool = False
+    ) -> None:
+        self.device, self.placement, self.shared, self._read = device, placement, shared, read
         self.parts_mib: dict[str, float] = {}
         self._modules: dict[str, nn.Module] = {}
         self._at: dict[str, str] = {}
@@ -102,6 +105,11 @@ class Residence:
         Raises:
             ConfigError: some are not on the device, where a change would not reach them.
         """
+        if self.shared:
+            raise ConfigError(
+                "LoRA are put on before several processes share the weights (parallel.fsdp), and stay as they are; "
+                "load the pipeline with them, or without parallel.fsdp"
+            )
         away = [part for part in TRANSFORMERS if self._at.get(part, ON) != ON]
         if away:
             raise ConfigError(

@@ -6,7 +6,7 @@ layer. What is said holds, and is refused where it does not fit.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vgen.errors import ConfigError
 from vgen.schema import ParallelConfig
@@ -62,20 +62,22 @@ class Work:
     Args:
         heads, tokens_per_frame: of the transformer's self-attention, and of a latent frame.
         guided: whether there are two branches.
-        sampler, whole: its name, and whether it moves all frames together, remembering none.
+        prompts: of a clip.
         clips: that are asked for.
         one_device: why a clip is made by one process alone; None where it need not be.
         one_sequence: why tokens and heads cannot be split; None where they can.
+        uncut, one_branch: why frames and branches of guidance cannot be, and what is possible; None where they can.
     """
 
     heads: int
     tokens_per_frame: int
     guided: bool
-    sampler: str
-    whole: bool
+    prompts: int = 1
     clips: int = 1
     one_device: str | None = None
     one_sequence: str | None = None
+    uncut: str | None = None
+    one_branch: str | None = None
 
 
 def choose_degrees(config: ParallelConfig, processes: int, work: Work) -> Degrees:
@@ -90,12 +92,12 @@ def choose_degrees(config: ParallelConfig, processes: int, work: Work) -> Degree
         ConfigError: what was said does not fit, or so many processes find nothing to share.
     """
     said = {axis: size for axis in AXES if (size := getattr(config, axis)) is not None}
+    if config.fsdp:
+        work, said = _in_step(said, processes, work), {"dp": 1} | said
     for axis, size in said.items():
         problem = _problem(axis, size, work)
         if problem is not None:
             raise ConfigError(f"parallel.{axis}={size}: {problem}")
-    if config.fsdp and processes == 1:
-        raise ConfigError("parallel.fsdp spreads weights over processes, and there is one; start more with --nproc")
     if processes % math.prod(said.values()) or (len(said) == len(AXES) and math.prod(said.values()) != processes):
         asked = " x ".join(f"{axis} {size}" for axis, size in said.items())
         raise ConfigError(
@@ -106,6 +108,20 @@ def choose_degrees(config: ParallelConfig, processes: int, work: Work) -> Degree
     if found is None:
         raise ConfigError(_nothing_fits(said, processes, work))
     return Degrees(**found, fsdp=bool(config.fsdp))
+
+
+def _in_step(said: dict[str, int], processes: int, work: Work) -> Work:
+    """What processes can share that run every block together, because each has a part of its weights.
+
+    Raises:
+        ConfigError: there is one process, or replicas are asked for, which go their own ways.
+    """
+    if processes == 1:
+        raise ConfigError("parallel.fsdp spreads weights over processes, and there is one; start more with --nproc")
+    if said.get("dp", 1) > 1:
+        raise ConfigError(f"parallel.dp={said['dp']}: with parallel.fsdp all processes make one clip; possible: 1")
+    several = f"with parallel.fsdp both branches read as many prompts, and here {work.prompts} and one; possible: 1"
+    return replace(work, one_branch=several if work.prompts > 1 else None)
 
 
 def _first_fitting(said: dict[str, int], processes: int, work: Work) -> dict[str, int] | None:
@@ -132,9 +148,10 @@ def _problem(axis: str, size: int, work: Work) -> str | None:
     if work.one_device is not None:
         return f"{work.one_device}; possible: 1"
     if axis == "cfg":
-        return None if work.guided else "there is no guidance to share; possible: 1, or a guidance_scale above 1"
+        unguided = "there is no guidance to share; possible: 1, or a guidance_scale above 1"
+        return work.one_branch if work.guided else unguided
     if axis == "clips":
-        return None if work.whole else f"sampler '{work.sampler}' does not move all frames together; possible: full"
+        return work.uncut
     return _split_problem(size, work)
 
 

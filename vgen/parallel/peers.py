@@ -5,7 +5,7 @@ Tensors and JSON alone; nothing that is sent can be code. A process that does no
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,21 @@ class Peers:
         with self._answering("exchange"):
             dist.all_to_all_single(came, sent, group=self.group)
         return came
+
+    def dealt(self, rows: Tensor, sent: Sequence[int], came: Sequence[int]) -> Tensor:
+        """What came, process by process, as many rows from each as `came` says; contiguous.
+
+        Args:
+            rows: for the first process, then for the second and so on; contiguous.
+            sent: how many of them are for each.
+            came: how many each has for this one.
+        """
+        if self.size == 1:
+            return rows
+        found = rows.new_empty((sum(came), *rows.shape[1:]))
+        with self._answering("exchange"):
+            dist.all_to_all_single(found, rows, [*came], [*sent], group=self.group)
+        return found
 
     def gathered(self, x: Tensor) -> Tensor:
         """[size, ...]: what each process has, of one shape and dtype."""
