@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.folders import tiny_folder
+from vgen.attention.kernels import order_for
 from vgen.checkpoint import Checkpoint
 from vgen.config import merge
 from vgen.frames import Frames
@@ -74,6 +75,34 @@ def test_offload_changes_where_weights_are_and_nothing_else(folder: Path, offloa
     assert first.sha256() == second.sha256() == usual.sha256()
     home = next(placed.model.dit.blocks.parameters()).device.type
     assert home == "cpu"
+
+
+@pytest.mark.parametrize("sampler", ["full", "causal", "streaming"])
+@pytest.mark.parametrize(
+    "faster", [{"performance.cuda_graphs": True}, {"performance.compile": True}], ids=["graphs", "compile"]
+)
+def test_what_makes_a_run_faster_leaves_its_frames(folder: Path, faster: dict[str, bool], sampler: str) -> None:
+    pipeline = VideoPipeline.from_pretrained(folder, device="cuda", dtype="float32")
+    said = {"request.prompt": "a red ball", "request.seed": 1, "request.num_frames": 49, "sampler.name": sampler}
+    said |= {"sampler.force": True}
+    clips = [pipeline.start(*merge(("test", said | more))).clip() for more in ({}, faster)]
+    assert np.abs(clips[0].frames.astype(int) - clips[1].frames.astype(int)).max() <= 2
+    name = next(iter(faster)).removeprefix("performance.")
+    report = clips[1].record["performance"][name]
+    assert report["replayed"] > 0 if name == "cuda_graphs" else report["graphs"] >= 3
+
+
+def test_the_kernel_of_dense_attention_is_the_rules(folder: Path) -> None:
+    pipeline = VideoPipeline.from_pretrained(folder, device="cuda")
+    rule = order_for(torch.cuda.get_device_capability())
+    made = {}
+    for kernel in ("auto", *rule):
+        run = pipeline.start(
+            *merge(("test", {"request.prompt": "a red ball", "request.seed": 1, "attention.sdpa": kernel}))
+        )
+        made[kernel] = run.clip()
+        assert made[kernel].record["attention"][0]["kernel"] == (rule[0] if kernel == "auto" else kernel)
+    assert made["auto"].sha256() == made[rule[0]].sha256()
 
 
 def test_memory_of_a_causal_run_does_not_grow_with_its_length(folder: Path) -> None:

@@ -380,6 +380,9 @@ class VideoPipeline:
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
         fitted = fit(job, self.model, performance, self.free_mib, what)
+        speed = speed_of(performance, self.model, job, fitted.rungs[0])
+        if speed.graphs is not None:  # recordings know where weights are
+            fitted = replace(fitted, rungs=tuple(rung for rung in fitted.rungs if rung.offload == "none"))
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
         notes += tiling_note(job, self.model, fitted.rungs[0])
         notes += () if fitted.rungs[0].offload == "none" and fitted.rungs[0].keep_text_encoder else (fitted.why,)
@@ -404,7 +407,7 @@ class VideoPipeline:
             attention=attention,
             verifier=verifier,
             draws=draws,
-            speed=speed_of(performance, self.model, fitted.rungs[0]),
+            speed=speed,
         )
 
     def _changing(self) -> LoadedModel:

@@ -130,6 +130,7 @@ class Wiring:
             image_CTHW=read.image_CTHW,
             cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
             regions=self.speed.regions,
+            graphs=self.speed.graphs,
         )
 
     def _context(self) -> KVCache | None:
