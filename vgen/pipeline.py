@@ -33,7 +33,7 @@ from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.schema import MAX_SEED, GenerateConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
-from vgen.speed import speed_of
+from vgen.speed import Speed, speed_of
 from vgen.stock.start import start_stock
 
 __all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
@@ -380,7 +380,9 @@ class VideoPipeline:
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
         fitted = fit(job, self.model, performance, self.free_mib, what)
-        speed = speed_of(performance, self.model, job, fitted.rungs[0])
+        speed = Speed()
+        if self.room_mib is None:  # what another machine can do is not known here
+            speed = speed_of(performance, self.model, job, fitted.rungs[0])
         if speed.graphs is not None:  # recordings know where weights are
             fitted = replace(fitted, rungs=tuple(rung for rung in fitted.rungs if rung.offload == "none"))
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)

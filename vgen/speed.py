@@ -7,7 +7,7 @@ Compiled regions: `vgen/models/regions.py`. CUDA graphs: `vgen/models/graphs.py`
 from dataclasses import dataclass
 from typing import Any
 
-from vgen.errors import ConfigError, ResourceError
+from vgen.errors import ConfigError
 from vgen.job import Job
 from vgen.models.graphs import CudaCapture, Graphs
 from vgen.models.loaded import LoadedModel
@@ -56,8 +56,8 @@ def speed_of(config: PerformanceConfig, model: LoadedModel, job: Job, placement:
         placement: of its weights.
 
     Raises:
-        ConfigError: it does not go with how the weights are kept, or with what the job asks for.
-        ResourceError: the device or the machine cannot do it.
+        ConfigError: the device or the machine cannot do it, or it does not go with how the weights are kept, or with
+            what the job asks for.
     """
     return Speed(
         compiler=_compiler(model, placement) if config.compile else None,
@@ -78,7 +78,7 @@ def _compiler(model: LoadedModel, placement: Placement) -> Compiler:
 
 def _graphs(model: LoadedModel, job: Job, placement: Placement) -> Graphs:
     if model.device.type != "cuda":
-        raise ResourceError(
+        raise ConfigError(
             f"performance.cuda_graphs records work of a CUDA device, and the model is on {model.device}; leave it out"
         )
     sampling = job.sampling

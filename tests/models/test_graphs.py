@@ -12,7 +12,7 @@ from tests.models.replays import Replays
 from tests.models.tiny import LAYERS, latents, tiny_dit, words
 from tests.runs import own_run
 from vgen.config import merge
-from vgen.errors import ConfigError, ResourceError
+from vgen.errors import ConfigError
 from vgen.models.cache import KVCache
 from vgen.models.graphs import Graphs
 from vgen.pipeline import VideoPipeline
@@ -112,7 +112,7 @@ def test_the_stand_in_freezes_what_python_decides() -> None:
 
 def test_refused(pipeline: VideoPipeline) -> None:
     said = r"performance\.cuda_graphs records work of a CUDA device, and the model is on cpu; leave it out"
-    with pytest.raises(ResourceError, match=said):
+    with pytest.raises(ConfigError, match=said):
         start(pipeline, {"performance.cuda_graphs": True})
 
 

@@ -28,9 +28,11 @@ class CudaCapture:
     """`torch.cuda.CUDAGraph`; all graphs share one pool, since no two run at a time."""
 
     def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool: Any = None
 
     def __call__(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
             out = body()
