@@ -78,9 +78,7 @@ def test_offload_changes_where_weights_are_and_nothing_else(folder: Path, offloa
 
 
 @pytest.mark.parametrize("sampler", ["full", "causal", "streaming"])
-@pytest.mark.parametrize(
-    "faster", [{"performance.cuda_graphs": True}, {"performance.compile": True}], ids=["graphs", "compile"]
-)
+@pytest.mark.parametrize("name", ["cuda_graphs", "compile"])
 def test_what_makes_a_run_faster_leaves_its_frames(folder: Path, name: str, sampler: str) -> None:
     pipeline = VideoPipeline.from_pretrained(folder, device="cuda", dtype="float32")
     said = {"request.prompt": "a red ball", "request.seed": 1, "request.num_frames": 49, "sampler.name": sampler}
@@ -92,15 +90,14 @@ def test_what_makes_a_run_faster_leaves_its_frames(folder: Path, name: str, samp
     assert report["replayed"] > 0 if name == "cuda_graphs" else report["graphs"] >= 3
 
 
-def test_the_kernel_of_dense_attention_is_the_rules(folder: Path) -> None:
-    pipeline = VideoPipeline.from_pretrained(folder, device="cuda")
+def test_the_kernel_of_dense_attention_is_the_rules() -> None:
+    """At a head width that all kernels take; a tiny folder's is wide enough for some of them alone."""
+    pipeline = VideoPipeline.from_pretrained("playground", device="cuda")
     rule = order_for(torch.cuda.get_device_capability())
     made = {}
     for kernel in ("auto", *rule):
-        run = pipeline.start(
-            *merge(("test", {"request.prompt": "a red ball", "request.seed": 1, "attention.sdpa": kernel}))
-        )
-        made[kernel] = run.clip()
+        asked = {"request.prompt": "a red ball", "request.seed": 1, "request.num_inference_steps": 2}
+        made[kernel] = pipeline.start(*merge(("test", asked | {"attention.sdpa": kernel}))).clip()
         assert made[kernel].record["attention"][0]["kernel"] == (rule[0] if kernel == "auto" else kernel)
     assert made["auto"].sha256() == made[rule[0]].sha256()
 
