@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.folders import tiny_folder
+from vgen.attention.kernels import order_for
 from vgen.checkpoint import Checkpoint
 from vgen.config import merge
 from vgen.frames import Frames
@@ -74,6 +75,31 @@ def test_offload_changes_where_weights_are_and_nothing_else(folder: Path, offloa
     assert first.sha256() == second.sha256() == usual.sha256()
     home = next(placed.model.dit.blocks.parameters()).device.type
     assert home == "cpu"
+
+
+@pytest.mark.parametrize("sampler", ["full", "causal", "streaming"])
+@pytest.mark.parametrize("name", ["cuda_graphs", "compile"])
+def test_what_makes_a_run_faster_leaves_its_frames(folder: Path, name: str, sampler: str) -> None:
+    pipeline = VideoPipeline.from_pretrained(folder, device="cuda", dtype="float32")
+    said = {"request.prompt": "a red ball", "request.seed": 1, "request.num_frames": 49, "sampler.name": sampler}
+    said |= {"sampler.force": True}
+    faster = {f"performance.{name}": True}
+    clips = [pipeline.start(*merge(("test", said | more))).clip() for more in ({}, faster)]
+    assert np.abs(clips[0].frames.astype(int) - clips[1].frames.astype(int)).max() <= 2
+    report = clips[1].record["performance"][name]
+    assert report["replayed"] > 0 if name == "cuda_graphs" else report["graphs"] >= 3
+
+
+def test_the_kernel_of_dense_attention_is_the_rules() -> None:
+    """At a head width that all kernels take; a tiny folder's is wide enough for some of them alone."""
+    pipeline = VideoPipeline.from_pretrained("playground", device="cuda")
+    rule = order_for(torch.cuda.get_device_capability())
+    made = {}
+    for kernel in ("auto", *rule):
+        asked = {"request.prompt": "a red ball", "request.seed": 1, "request.num_inference_steps": 2}
+        made[kernel] = pipeline.start(*merge(("test", asked | {"attention.sdpa": kernel}))).clip()
+        assert made[kernel].record["attention"][0]["kernel"] == (rule[0] if kernel == "auto" else kernel)
+    assert made["auto"].sha256() == made[rule[0]].sha256()
 
 
 def test_memory_of_a_causal_run_does_not_grow_with_its_length(folder: Path) -> None:

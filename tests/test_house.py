@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ladder": {"performance"},
     "machine": {"errors"},
     "checkpoint": {"clip", "samplers"},
-    "speed": {"models", "placement", "schema"},
+    "speed": {"job", "parallel", "placement"},
     "wiring": {"ladder", "parallel", "speed"},
     "run_record": {"clip", "machine", "plan"},
     "run": {"checkpoint", "drift", "run_record", "wiring"},

@@ -39,7 +39,7 @@ RESOLVED_KEYS = frozenset(
         "model.quantization",
         *(f"search.{name}" for name in ("redo", "rules")),
         *(f"performance.{name}" for name in ("mode", "offload", "storage", "vae_tiling", "keep_text_encoder")),
-        "performance.compile",
+        *(f"performance.{name}" for name in ("compile", "cuda_graphs")),
     }
 )
 

@@ -38,7 +38,7 @@ from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.schema import MAX_SEED, GenerateConfig, ParallelConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
-from vgen.speed import speed_of
+from vgen.speed import Speed, speed_of
 from vgen.spread import stock_work, work_of
 from vgen.stock.start import start_stock
 
@@ -416,6 +416,11 @@ class VideoPipeline:
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
         fitted = fit(job, self.model, performance, self.free_mib, what)
+        speed = Speed()
+        if self.room_mib is None:  # what another machine can do is not known here
+            speed = speed_of(performance, self.model, job, fitted.rungs[0], mesh.degrees)
+        if speed.graphs is not None:  # recordings know where weights are
+            fitted = replace(fitted, rungs=tuple(rung for rung in fitted.rungs if rung.offload == "none"))
         notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
         notes += tiling_note(job, self.model, fitted.rungs[0])
         notes += () if fitted.rungs[0].offload == "none" and fitted.rungs[0].keep_text_encoder else (fitted.why,)
@@ -440,7 +445,7 @@ class VideoPipeline:
             attention=attention,
             verifier=verifier,
             draws=draws,
-            speed=speed_of(performance, self.model, fitted.rungs[0]),
+            speed=speed,
             mesh=mesh,
         )
 

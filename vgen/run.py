@@ -32,7 +32,6 @@ from vgen.plan import check_memory, free_mib, in_one_clip
 from vgen.run_record import asked_of, model_row, quantized_keys, run_record
 from vgen.samplers import Attempt, Piece, Progress, Rollout, RolloutState, Verifier, redone, replayed
 from vgen.schema import GenerateConfig
-from vgen.sparsity import record_rows
 from vgen.speed import Speed
 from vgen.wiring import Wiring
 

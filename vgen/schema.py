@@ -186,6 +186,7 @@ class PerformanceConfig:
     vae_tiling: bool | None = None
     keep_text_encoder: bool | None = None
     compile: bool | None = None
+    cuda_graphs: bool | None = None
 
 
 @dataclass(kw_only=True)

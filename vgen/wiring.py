@@ -150,6 +150,7 @@ class Wiring:
             image_CTHW=read.image_CTHW,
             cache=next((cache.branch(branch) for cache in self.step_caches if cache.dit is dit), None),
             regions=self.speed.regions,
+            graphs=self.speed.graphs,
             shards=Ulysses(self.mesh.along("ulysses")) if self.mesh.size("ulysses") > 1 else None,
         )
 

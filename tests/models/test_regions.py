@@ -14,7 +14,7 @@ from tests.loras import random_pairs, write_pairs
 from tests.models.tiny import LAYERS, latents, tiny_dit, words
 from tests.runs import own_run
 from vgen.config import merge
-from vgen.errors import ConfigError, ResourceError
+from vgen.errors import ConfigError
 from vgen.models import regions as regions_module
 from vgen.models.cache import KVCache
 from vgen.models.dit import TextPerFrame, VideoDiT
@@ -151,5 +151,5 @@ def test_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pipeline("a red ball")
     monkeypatch.setattr(regions_module, "compiler_problem", lambda: "no C++ compiler")
     usual = VideoPipeline.from_pretrained(folder, device="cpu", performance=PerformanceConfig(compile=True))
-    with pytest.raises(ResourceError, match=r"performance\.compile cannot compile for cpu: no C\+\+ compiler"):
+    with pytest.raises(ConfigError, match=r"performance\.compile cannot compile for cpu: no C\+\+ compiler"):
         usual("a red ball")

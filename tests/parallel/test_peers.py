@@ -103,7 +103,7 @@ def on_gpus() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 3 * 8, 4 * 16, generator=generator).to(device, torch.bfloat16)
     q, k, v = (shards.mine(x, 3).unflatten(2, (4, 16)) * n for n in (1, 2, 3))
-    by_heads = shards.by_heads(q, k, v, 3)
+    by_heads = shards.by_heads(q, k, v, frames=3)
     back = shards.by_tokens(by_heads[2], 3)
     mesh.together.agree("tokens", shards.whole(back.flatten(2), 3))
     return {"whole": shards.whole(back.flatten(2), 3).float().cpu(), "x": (x * 3).float().cpu()}

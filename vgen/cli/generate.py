@@ -109,6 +109,7 @@ def generate(
     offload: Annotated[str | None, Flag(help="none, model (one component on the device at a time), group.")] = None,
     storage_dtype: Annotated[str | None, Flag(help="Keep the transformer's weights in it: float8_e4m3fn, ...")] = None,
     compiled: Annotated[bool, Flag("--compile", help="Compile the transformer's blocks first.")] = False,
+    cuda_graphs: Annotated[bool, Flag("--cuda-graphs", help="Record passes once per layout and replay them.")] = False,
     vae_tiling: Annotated[bool | None, Flag(help="Decode in tiles; pixels differ.")] = None,
     free_text_encoder: Annotated[bool | None, FreeText] = None,
     force_sampler: Annotated[bool, Force] = False,
@@ -159,6 +160,7 @@ def generate(
         "performance.vae_tiling": vae_tiling,
         "performance.keep_text_encoder": None if free_text_encoder is None else not free_text_encoder,
         "performance.compile": compiled or None,
+        "performance.cuda_graphs": cuda_graphs or None,
         "sampler.force": force_sampler or None,
     }
     flags |= parallel_keys(parallel)

@@ -7,6 +7,8 @@ key carries its position.
 """
 
 from collections.abc import Container, Sequence
+from functools import cache
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -58,7 +60,8 @@ class KVCache:
         if self._in_a_row:  # the usual case needs no copy
             k_BSPNK, v_BSPNK = ring.k_BSPNK[:, : len(slots)], ring.v_BSPNK[:, : len(slots)]
         else:
-            k_BSPNK, v_BSPNK = ring.k_BSPNK[:, slots], ring.v_BSPNK[:, slots]
+            at = _index(tuple(slots), ring.k_BSPNK.device)
+            k_BSPNK, v_BSPNK = ring.k_BSPNK[:, at], ring.v_BSPNK[:, at]
         return k_BSPNK.flatten(1, 2), v_BSPNK.flatten(1, 2)
 
     def join(self, layer: int, k_BMNK: Tensor, v_BMNK: Tensor, frames: int) -> tuple[Tensor, Tensor]:
@@ -93,7 +96,8 @@ class KVCache:
         ring = self._writable(layer, k_BMNK, per_frame)
         first, last = slots[0], slots[-1]
         row = list(slots) == list(range(first, last + 1))
-        at = slice(first, last + 1) if row else list(slots)  # a slice is copied several times faster
+        # a slice is copied several times faster
+        at = slice(first, last + 1) if row else _index(tuple(slots), k_BMNK.device)
         ring.k_BSPNK[:, at] = k_BMNK.unflatten(1, (len(slots), per_frame))
         ring.v_BSPNK[:, at] = v_BMNK.unflatten(1, (len(slots), per_frame))
 
@@ -115,6 +119,13 @@ class KVCache:
             if ring is not None:
                 ring.owners.add(twin)
         return twin
+
+    def layout(self) -> tuple[tuple[Any, ...], tuple[object, ...]] | None:
+        """What a recorded pass fixes of it, and the memory which that names; None where a pass would allocate some."""
+        rings = [ring for ring in self._rings if ring is not None and len(ring.owners) == 1]
+        if len(rings) < len(self._rings):
+            return None
+        return (self.turned, tuple(self._held), *map(id, rings)), tuple(rings)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything as tensors, ready for safetensors; the tensors are shared, not copied."""
@@ -154,3 +165,9 @@ class KVCache:
             ring = own
         self._rings[layer] = ring
         return ring
+
+
+@cache
+def _index(slots: tuple[int, ...], device: torch.device) -> Tensor:
+    """Slots as a tensor that is there already when a pass is recorded; a ring has few sets of them."""
+    return torch.tensor(slots, device=device)

@@ -11,6 +11,7 @@ from torch import Tensor
 from vgen.attention import Dense, VideoAttention
 from vgen.models.cache import KVCache
 from vgen.models.dit import PreparedText, Shards, TextPerFrame, VideoDiT
+from vgen.models.graphs import Graphs
 from vgen.models.regions import EAGER, Regions
 from vgen.models.rope import Rope
 from vgen.models.step_cache import CachedBranch, bare
@@ -97,7 +98,7 @@ class WanDenoiser:
         causal_block: frames per block where the shown frames see no later block; they all see each other where None.
         image_CTHW: an image's channels beside the noisy ones, of every frame of the clip; None for models without.
         cache: a step cache, as this branch uses it; every block runs in every step where None.
-        regions: as `VideoDiT.forward`.
+        regions, graphs: as `VideoDiT.forward`.
         shards: how tokens are spread over processes; not at all where None.
     """
 
@@ -109,6 +110,7 @@ class WanDenoiser:
     image_CTHW: Tensor | None = None
     cache: CachedBranch | None = None
     regions: Regions = EAGER
+    graphs: Graphs | None = None
     shards: Shards | None = None
 
     @torch.no_grad()
@@ -137,6 +139,7 @@ class WanDenoiser:
                 rope=self.rope,
                 sigma=sigma,
                 regions=self.regions,
+                graphs=self.graphs,
                 shards=self.shards,
             )
         return x_BCTHW - sigma_BT.to(x_BCTHW)[:, None, :, None, None] * velocity_BCTHW.to(x_BCTHW)
@@ -183,5 +186,6 @@ class WanDenoiser:
                 rope=self.rope,
                 sigma=0.0,
                 regions=self.regions,
+                graphs=self.graphs,
                 shards=self.shards,
             )

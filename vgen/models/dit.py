@@ -12,7 +12,8 @@ Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.0974
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, cast
+from functools import partial
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from diffusers import ModelMixin, WanTransformer3DModel
@@ -28,6 +29,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from vgen.attention import Dense, VideoAttention, block_causal
 from vgen.models.cache import KVCache
+from vgen.models.graphs import Graphs
 from vgen.models.regions import EAGER, Regions, modulate
 from vgen.models.residence import at_hand
 from vgen.models.rope import Rope, Rotation, apply_rotation, rotation
@@ -332,6 +334,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         rope: Rope = ABSOLUTE,
         sigma: float | None = None,
         regions: Regions = EAGER,
+        graphs: Graphs | None = None,
         shards: Shards | None = None,
     ) -> Tensor:
         """The velocity eps - x0 at every element of x.
@@ -349,6 +352,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
             rope: where in time the frames of the context and the given ones stand.
             sigma: the highest of `sigma_BT` as a plain number, for attention that differs by noise level.
             regions: how what lies between attentions runs: as it stands, or compiled.
+            graphs: where passes are recorded, under `Dense` attention; the velocity is then written over by the next.
             shards: how tokens are spread over processes, each of which calls this alike; here alone where None.
 
         Returns:
@@ -358,36 +362,50 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         indices = tuple(range(x_BCTHW.shape[2]) if frames is None else frames)
         height, width = x_BCTHW.shape[3] // patch_h, x_BCTHW.shape[4] // patch_w
         early, late = self._texts(text, len(indices))
-        temb_BTD, modulation_BT6D = self._time(sigma_BT, late[0].text.layers[0].k_BMNK.dtype)
         grid = TokenGrid(frames=indices, height=height, width=width)
         shared = self._pass(
             grid, x_BCTHW.device, causal_block, context, commit, attention, rope, sigma, regions, shards
         )
 
+        def body(x_BCTHW: Tensor, sigma_BT: Tensor, *turns: Tensor) -> Tensor:
+            past = Rotation(*turns[3:]) if turns[3:] else None
+            again = replace(shared, rotation=Rotation(*turns[:3]), past_rotation=past)
+            return self._velocity(x_BCTHW, sigma_BT, early, late, again)
+
+        inputs = (x_BCTHW, sigma_BT, *shared.rotation, *(shared.past_rotation or ()))
+        run = body if graphs is None else partial(graphs, *self._layout(early, late, shared), body)
+        velocity_BCTHW = run(*inputs)
+        if shared.context is not None and shared.slots is not None:
+            shared.context.publish(indices, shared.slots)
+        return velocity_BCTHW
+
+    def _velocity(
+        self, x_BCTHW: Tensor, sigma_BT: Tensor, early: list[_Run], late: list[_Run], shared: _Pass
+    ) -> Tensor:
+        """`forward`, as far as it is the device's work: nothing here is brought from the host, or waited for."""
+        _, patch_h, patch_w = self.config.patch_size
+        temb_BTD, modulation_BT6D = self._time(sigma_BT, late[0].text.layers[0].k_BMNK.dtype)
         x_BLD = self.patch_embedding(x_BCTHW).flatten(2).transpose(1, 2).contiguous()
-        if shards is not None:
-            x_BLD = shards.mine(x_BLD, len(indices))
+        if shared.shards is not None:
+            x_BLD = shared.shards.mine(x_BLD, len(shared.grid.frames))
         for layer in range(len(self.blocks)):
             texts = early if layer < len(self.blocks) // 2 else late
             block = self._block(layer)
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                assert context is None, "a block that is computed twice would be committed twice"
+                assert shared.context is None, "a block that is computed twice would be committed twice"
                 x_BLD = self._gradient_checkpointing_func(block, x_BLD, modulation_BT6D, texts, layer, shared)
             else:
                 x_BLD = block(x_BLD, modulation_BT6D, texts, layer, shared)
-        if shared.context is not None and shared.slots is not None:
-            shared.context.publish(indices, shared.slots)
-
         shift_BTD, scale_BTD = (self.scale_shift_table.unsqueeze(1) + temb_BTD.unsqueeze(2)).unbind(2)
         x_BLD = self.proj_out(modulate(self.norm_out(x_BLD.float()), shift_BTD, scale_BTD).type_as(x_BLD))
-        if shards is not None:
-            x_BLD = shards.whole(x_BLD, len(indices))
+        if shared.shards is not None:
+            x_BLD = shared.shards.whole(x_BLD, len(shared.grid.frames))
         return rearrange(
             x_BLD,
             "b (t h w) (ph pw c) -> b c t (h ph) (w pw)",
-            t=len(indices),
-            h=height,
-            w=width,
+            t=len(shared.grid.frames),
+            h=shared.grid.height,
+            w=shared.grid.width,
             ph=patch_h,
             pw=patch_w,
         )
@@ -400,6 +418,22 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         stock.load_state_dict(self.state_dict(), assign=True)
         stock.rope = rope  # its tables are not weights, so `assign` leaves them on the meta device
         return stock.eval()
+
+    def _layout(
+        self, early: list[_Run], late: list[_Run], shared: _Pass
+    ) -> tuple[tuple[Any, ...] | None, tuple[object, ...]]:
+        """What a recording of a pass fixes beside shapes, and what that names by identity; see `Graphs`."""
+        assert isinstance(shared.attention, Dense), "attention that depends on which frames are seen cannot be recorded"
+        past = ((), ()) if shared.context is None else shared.context.layout()
+        if past is None:
+            return None, ()
+        texts, block = [*early, *late], shared.causal_block
+        frames = shared.grid.frames
+        blocks = None if block is None else tuple(frame // block - frames[0] // block for frame in frames)
+        slots = None if shared.slots is None else tuple(shared.slots)
+        read = tuple((id(run.text), run.frames) for run in texts)
+        layout = (id(self), past[0], slots, blocks, len(shared.key.frames), read)
+        return layout, (*past[1], *(run.text for run in texts))
 
     def _block(self, layer: int) -> VideoDiTBlock:
         return cast(VideoDiTBlock, self.blocks[layer])

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._triton import has_triton
 
 from vgen.attention.executors.flex import compiler_problem
-from vgen.errors import ResourceError
+from vgen.errors import ConfigError
 from vgen.models.rope import Rotation, apply_rotation
 
 __all__ = ["EAGER", "Compiler", "Regions", "compile_problem", "modulate"]
@@ -81,13 +81,13 @@ class Compiler:
     A graph is of the process: a second run of the same shapes finds it.
 
     Raises:
-        ResourceError: nothing can be compiled for the device; says why.
+        ConfigError: nothing can be compiled for the device; says why.
     """
 
     def __init__(self, device: torch.device) -> None:
         problem = compile_problem(device)
         if problem is not None:
-            raise ResourceError(f"performance.compile cannot compile for {device}: {problem}; leave it out")
+            raise ConfigError(f"performance.compile cannot compile for {device}: {problem}; leave it out")
         self.graphs, self.compile_s = 0, 0.0
         self.regions = Regions(
             before=self._compiled(_before), between=self._compiled(_between), after=self._compiled(_after)
