@@ -16,13 +16,12 @@ __all__ = ["PEAK", "PEAK_FLOPS", "drawn"]
 
 PEAK_FLOPS = 790e12
 PEAK = "790 TFLOP/s, what large bf16 matrix products were measured to reach on an H200"
-_STD = 0.02
 
 
 def drawn(build: Callable[[], nn.Module], device: torch.device, dtype: torch.dtype, *, seed: int = 0) -> Any:
     """A model in the dtypes that it would be loaded in, with weights that keep what it computes finite and alive.
 
-    Matrices are normal, norms begin as ones, what is added begins as zero; a table of modulation as Wan draws it.
+    Matrices are normal and keep the size of what they are given, norms are ones, what is added is zero.
 
     Args:
         build: makes the module; called on the meta device.
@@ -49,6 +48,6 @@ def _draw(name: str, weights: Tensor, generator: torch.Generator) -> None:
     elif kind == "gamma" or (kind == "weight" and weights.ndim == 1):  # of norms; Wan's VAE calls it gamma
         weights.fill_(1.0)
     elif weights.ndim > 1:
-        weights.normal_(std=_STD, generator=generator)
+        weights.normal_(std=weights[0].numel() ** -0.5, generator=generator)
     else:
         weights.zero_()

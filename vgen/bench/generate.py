@@ -253,7 +253,7 @@ def _request(model: LoadedModel, steps: int) -> Request:
     shape = (model.vae.config.z_dim, frames, card.height // spatial, card.width // spatial)
     return Request(
         prompt=PROMPT,
-        negative_prompt=NEGATIVE,
+        negative_prompt=NEGATIVE if card.guidance_scale > 1 else None,
         height=card.height,
         width=card.width,
         num_frames=card.num_frames,

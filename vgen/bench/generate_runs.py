@@ -46,7 +46,7 @@ class Request:
     """A clip, as both engines are asked for it.
 
     Args:
-        prompt, negative_prompt: as written.
+        prompt, negative_prompt: as written; the latter None without guidance.
         height, width, num_frames, fps: of the clip.
         steps, guidance: of the sampler.
         text_length: tokens of a prompt.
@@ -54,7 +54,7 @@ class Request:
     """
 
     prompt: str
-    negative_prompt: str
+    negative_prompt: str | None
     height: int
     width: int
     num_frames: int
