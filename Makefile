@@ -28,10 +28,8 @@ accept: $(VENV)/.installed-dev  ## make accept AREA=name: measure against the ba
 score: $(VENV)/.installed-dev  ## score the embedded model anew, after a change to its weights or to the detector
 	$(BIN)/python -m vgen.bench.results
 
-gpu: $(VENV)/.installed-dev  ## what needs a CUDA device: tests, then benches that leave result files to commit
-	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m vgen.bench.attention_cuda --write
-	$(BIN)/vgen bench samplers --parts stream --device cuda --write
+gpu: $(VENV)/.installed-dev  ## what needs a CUDA device, in parts of ten minutes: tests, benches; leaves result files to commit
+	$(BIN)/python -m vgen.bench.gpu $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -77,8 +77,8 @@ def bench_attention_cuda(layers: Sequence[Layer] = LAYERS, *, repeat: int = 7, f
         forward: whether a whole model is run too.
 
     Returns:
-        `rows`, as of `bench_attention`; `refused`, reasons by executor and pattern; `forward`; and what it was taken
-        on. Ready for JSON.
+        `rows`, as of `bench_attention`; `refused`, reasons by executor and pattern; `least_efficiency` by executor;
+        `forward`; and what it was taken on. Ready for JSON.
 
     Raises:
         ResourceError: there is no CUDA device.
@@ -95,6 +95,7 @@ def bench_attention_cuda(layers: Sequence[Layer] = LAYERS, *, repeat: int = 7, f
                 except ResourceError as error:
                     refused[f"{executor}, {name}"] = str(error)
     found = {"machine": machine(device), "versions": versions(), "rows": rows, "refused": refused}
+    found |= {"least_efficiency": _least_efficiency(rows)}
     return found | ({"forward": _forward(device, repeat)} if forward else {})
 
 
@@ -119,6 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         Console(width=None if sys.stdout.isatty() else 120).print(table(measured["rows"]))
     return 0
+
+
+def _least_efficiency(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The least rate on kept blocks over that of the fastest dense kernel, by executor."""
+    executors = {row["executor"] for row in rows}
+    return {name: min(row["efficiency"] for row in rows if row["executor"] == name) for name in sorted(executors)}
 
 
 def _row(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
+from vgen.bench.drawn import PEAK_FLOPS, drawn
 from vgen.bench.sampler_costs import Counted, flops
 from vgen.machine import pick_device
 from vgen.models.cache import KVCache
@@ -31,9 +32,7 @@ from vgen.samplers import (
 
 __all__ = ["CONTEXTS", "Shape", "bench_stream", "stream"]
 
-PEAK_FLOPS = 790e12
 CONTEXTS = {"window 21": (21, 0), "window 9 behind a sink of 3": (9, 3)}  # latent frames, those of the chunk included
-_STD = 0.02  # of random weights; what they compute does not matter, only that it stays finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +86,8 @@ def stream(
     shape = shape or Shape()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    dit = _random(VideoDiT, shape.dit, device, torch.bfloat16)
-    vae = _random(AutoencoderKLWan, shape.vae, device, torch.float32)
+    dit = drawn(lambda: VideoDiT(**shape.dit), device, torch.bfloat16)
+    vae = drawn(lambda: AutoencoderKLWan(**shape.vae), device, torch.float32)
     filling = -(-(window + sink) // shape.block) + 1
     rollout, context = _rollout(dit, shape, window, sink, frames=(filling + chunks) * shape.block)
     decoder = StreamingDecoder(vae)
@@ -138,18 +137,6 @@ def _rollout(dit: VideoDiT, shape: Shape, window: int, sink: int, frames: int) -
         device=dit.device,
     )
     return rollout, KVCache(layers=dit.config.num_layers, capacity=window + sink)
-
-
-def _random(kind: Any, config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
-    """A model that is drawn where it runs, in the dtypes that it would be loaded in."""
-    with torch.device("meta"):
-        model = kind(**config)
-    model = model.to_empty(device=device).eval()
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        torch.nn.init.normal_(tensor, std=_STD)
-        if not any(part in name for part in model._keep_in_fp32_modules or ()):
-            tensor.data = tensor.to(dtype)
-    return model
 
 
 def _now(device: torch.device) -> float:

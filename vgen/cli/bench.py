@@ -1,4 +1,4 @@
-"""`vgen bench attention | samplers | search | step-cache`: measured comparisons."""
+"""`vgen bench attention | generate | samplers | search | step-cache`: measured comparisons."""
 
 import json
 import sys
@@ -27,6 +27,54 @@ def attention(
     from vgen.bench.attention import main
 
     main([f"--{name}" for name, asked in (("json", as_json), ("quick", quick), ("write", write)) if asked])
+
+
+@app.command("generate")
+def generate(
+    models: Annotated[
+        str | None, typer.Option(help="By commas: embedded, tiny; on a GPU wan-1b3-480p, wan-14b-720p, ...")
+    ] = None,
+    parts: Annotated[str | None, typer.Option(help="dense, sparse; by commas. Both if left out.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Both engines compiled; both are eager if not.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Of the clip.")] = None,
+    pairs: Annotated[int | None, typer.Option(help="Turns that are timed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Keep the figures beside those of vgen.bench.")] = False,
+) -> None:
+    """Time clips, stage by stage, against stock diffusers on the same weights, and radial against dense attention.
+
+    Ends with 1 where the engines' outputs differ by more than the tolerance. On a CPU about four minutes.
+    """
+    from vgen.cli.quiet import quiet as hush
+
+    hush()
+    from rich.console import Console
+
+    from vgen.bench.generate import PARTS, RESULTS, Asked, bench_generate
+    from vgen.bench.generate_tables import tables
+    from vgen.cli.progress import say
+
+    asked = Asked(
+        models=_words(models) or None,
+        parts=_words(parts) or tuple(PARTS),
+        device=device,
+        dtype=dtype,
+        compile=compiled,
+        steps=steps,
+        pairs=pairs,
+    )
+    figures = bench_generate(asked, say=say, results=RESULTS if write else None)
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        for table in tables(figures):
+            console.print(table)
+    if not figures["within"]:
+        say("the engines' outputs differ by more than the tolerance; their times are not compared")
+        raise typer.Exit(1)
 
 
 @app.command("samplers")
