@@ -38,7 +38,7 @@ from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.schema import MAX_SEED, GenerateConfig, ParallelConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
-from vgen.speed import Speed, speed_of
+from vgen.speed import SPEEDS, Speed, speed_of
 from vgen.spread import stock_work, work_of
 from vgen.stock.start import start_stock
 
@@ -388,9 +388,10 @@ class VideoPipeline:
         last = _loaded(config.request.last_image if last_image is None else last_image)
         before = config.request.extend if base is None else base
         if isinstance(self.model, StockModel):
+            faster = {name: getattr(self.performance, name) for name in SPEEDS if getattr(self.performance, name)}
             return start_stock(
                 self.model,
-                config,
+                replace(config, performance=replace(config.performance, **faster)),
                 said,
                 image=loaded,
                 last_image=last,

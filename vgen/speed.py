@@ -17,7 +17,9 @@ from vgen.parallel.degrees import Degrees
 from vgen.placement import Placement
 from vgen.schema import PerformanceConfig
 
-__all__ = ["Speed", "speed_of"]
+__all__ = ["SPEEDS", "Speed", "speed_of"]
+
+SPEEDS = ("compile", "cuda_graphs")  # fields of `PerformanceConfig`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from vgen.clip import Clip
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, NumericalError, VgenError
 from vgen.pipeline import VideoPipeline
-from vgen.schema import flat
+from vgen.schema import PerformanceConfig, flat
 from vgen.search import BestOf
 from vgen.stock.refusals import SERVED
 from vgen.stock.run import StockRun
@@ -125,6 +125,10 @@ def test_a_latent_that_is_not_finite_ends_the_run_at_its_step(folder_of: Folders
         ("sampler.force", True, "takes its steps by itself: sampler.force=True"),
         ("request.flow_shift", 3.0, "makes its noise levels by the folder's scheduler: request.flow_shift=3.0"),
         ("request.guidance_scale_2", 3.0, "has one transformer: request.guidance_scale_2=3.0"),
+        ("request.guidance_interval", [0.2, 0.9], "guides every step: request.guidance_interval"),
+        ("attention.sdpa", "math", "leaves the kernel to torch: attention.sdpa='math'"),
+        ("performance.compile", True, "runs its blocks as they stand: performance.compile=True"),
+        ("performance.cuda_graphs", True, "launches every step anew: performance.cuda_graphs=True"),
         ("request.extend", "clip.mp4", "makes whole clips: --extend"),
         ("search.redo", 2, "makes its clip as a whole, .*: search.redo=2"),
         ("output.preview", True, "shows no guess at a clip under way: output.preview=True"),
@@ -135,6 +139,12 @@ def test_what_it_has_no_place_for_is_refused_by_name(key: str, value: object, wh
     said = {key: value} | ({"prompt": ""} if key == "request.story" else {})
     with pytest.raises(ConfigError, match=rf"runs through diffusers' MochiPipeline, .*{why}"):
         start(pipeline_of("mochi"), **said)
+
+
+def test_what_the_pipeline_was_loaded_to_do_is_refused_too(pipeline_of: Pipelines) -> None:
+    asked = VideoPipeline(pipeline_of("mochi").model, PerformanceConfig(compile=True))
+    with pytest.raises(ConfigError, match=r"runs its blocks as they stand: performance\.compile=True"):
+        start(asked)
 
 
 def test_every_key_of_the_schema_is_served_or_refused() -> None:

@@ -34,6 +34,8 @@ SERVED = frozenset(
 LACKS = {
     "request.guidance_scale_2": "has one transformer",
     "attention.sdpa": "leaves the kernel to torch",
+    "performance.compile": "runs its blocks as they stand",
+    "performance.cuda_graphs": "launches every step anew",
     "request.guidance_interval": "guides every step",
     "request.flow_shift": "makes its noise levels by the folder's scheduler",
     "search.redo": "makes its clip as a whole, with no earlier piece to go back to",
