@@ -171,7 +171,7 @@ def compared(row: Row, before: Row | None) -> Row | None:
     if before is None:
         return None
     assert row["fingerprint"] == before["fingerprint"], "figures of unlike recipes are not compared"
-    over = {way: made["whole_s"] / before["ways"][way]["whole_s"] for way, made in row["ways"].items()}
+    over = {way: made["compared_s"] / before["ways"][way]["compared_s"] for way, made in row["ways"].items()}
     return {"commit": before["commit"], "whole_over": over, "ratio": before.get("ratio")}
 
 

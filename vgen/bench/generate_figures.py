@@ -62,6 +62,7 @@ def figures(made: list[Made], work: int, way: str, on_cpu: bool) -> Row:
     return {
         "stages_s": stages,
         "whole_s": median(sum(one.stages_s[stage] for stage in STAGES[:3]) for one in made),
+        "compared_s": median(_spent(one, "whole", on_cpu) for one in made),
         "busy_s": {stage: median(one.busy_s[stage] for one in made) for stage in STAGES} if on_cpu else None,
         "forwards": len(made[0].forward_s),
         "forward_s": forward_s,
@@ -74,16 +75,17 @@ def figures(made: list[Made], work: int, way: str, on_cpu: bool) -> Row:
 
 def ratios(turns: list[dict[str, Made]], way: str, other: str, on_cpu: bool) -> Row:
     """Time of one way over the other's, by stage."""
-
-    def seconds(made: Made, stage: str) -> float:
-        spent = made.busy_s if on_cpu else made.stages_s
-        return sum(spent[one] for one in STAGES[:3]) if stage == "whole" else spent[stage]
-
     found: Row = {}
     for stage in (*STAGES, "whole"):
-        each = [seconds(turn[way], stage) / seconds(turn[other], stage) for turn in turns]
+        each = [_spent(turn[way], stage, on_cpu) / _spent(turn[other], stage, on_cpu) for turn in turns]
         found[stage] = {"median": median(each), "interval": [min(each), max(each)]}
     return found
+
+
+def _spent(made: Made, stage: str, on_cpu: bool) -> float:
+    """Seconds as they are compared."""
+    spent = made.busy_s if on_cpu else made.stages_s
+    return sum(spent[one] for one in STAGES[:3]) if stage == "whole" else spent[stage]
 
 
 def at_published_steps(ways: dict[str, Row], turns: list[dict[str, Made]], request: Request) -> Row:
