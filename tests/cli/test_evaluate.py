@@ -147,7 +147,12 @@ def test_processes_launched_together_take_parts_and_the_first_adds_up(
         def wait_for_everyone(self) -> None:
             waited.append(self.index)
 
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = {"WORLD_SIZE": 2, "RANK": 1, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": 1}
+    for name, value in told.items():
+        monkeypatch.setenv(name, str(value))
+    # there is no store to meet at: tests/parallel/test_evaluate.py has real processes
+    monkeypatch.setattr("vgen.parallel.launched.register", lambda process: None)
+    monkeypatch.setattr("vgen.cli.together.verdict", lambda message, code, beside: (message, code))
     monkeypatch.setattr("accelerate.PartialState", Launched)
     code, out, err = run(*VIDEOS, "--limit", "3")
     assert code == 0 and not out and "part 2 of 2: 1" in err and not Path("out/table.md").exists()
