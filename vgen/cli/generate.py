@@ -177,10 +177,12 @@ def generate(
         return
     merged, said = merge(*layers, ("command line", asked))
     every_prompt = _every_prompt(merged, prompts)
-    start(ctx.meta[WORDS], nproc)
     from vgen.cli.quiet import quiet
 
     quiet()
+    if nproc is not None and nproc > 1:
+        ready(merged.model.id, download)  # here, where a terminal can be asked
+    start(ctx.meta[WORDS], nproc)
     from vgen.cli.plan import foreseen, show
 
     world, merged = joined(merged)
@@ -233,6 +235,8 @@ def _generate_all(
             check_files(path, run.job, config.output)
     world.peers.told()  # so that nothing is written before everything is checked
     _announce(pipeline, runs)
+    if found and world.size > 1:
+        say(f"note: planned as for one process; {world.size} share the passes, and each holds all weights")
     for line in three_lines(found[0]) if found else []:
         say(line)
     make_all(runs, paths, config.output, output_format)

@@ -101,6 +101,8 @@ def _verdict(past: dict[str, Any], new: dict[str, Any], record: Path, path: Path
         for name, value in new[part].items()
         if past[part].get(name) != value
     ]
+    if past.get("parallel") != new["parallel"]:
+        changed.append("several processes shared it, one makes it again")
     cause = "; ".join(changed) or "versions and machine are those of the record"
     largest = _largest(record, path, sha256)
     if largest is None:
