@@ -160,4 +160,5 @@ class Wiring:
             self.model.residence.use("vae")
             return encode_frames(vae, as_pixels(vae, frames_FYX3))[0]
 
-        return self.ladder.attempt("encode", step)
+        # what one device makes of pixels another may make a little differently
+        return self.mesh.together.from_first(self.ladder.attempt("encode", step).contiguous())

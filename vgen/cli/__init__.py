@@ -32,11 +32,12 @@ def main() -> None:
         sys.stdout.reconfigure(errors="surrogateescape")  # the path of a clip may be no text, and goes out as it came
     if os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1":
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+    code = None
     try:
         code = _run(sys.argv[1:])
-    except BaseException:  # ours to mend, and to be seen whichever process it befalls
-        sys.stderr = sys.__stderr__
-        raise
+    finally:
+        if code is None:  # ours to mend, and to be seen whichever process it befalls
+            sys.stderr = sys.__stderr__
     try:
         sys.stdout.flush()
     except OSError:  # already said; the interpreter would try again and complain in words of its own

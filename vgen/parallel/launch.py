@@ -1,23 +1,28 @@
 """Starts a command in several processes on this machine, by torch's elastic launcher, and waits for them.
 
-As `torchrun --standalone` does, without its banners: what a process has to say it says itself (launched.py).
+As torchrun does, without its banners: what a process has to say it says itself (launched.py). The processes find each
+other through a store of the launcher's that holds no pickles, which those of `torchrun --standalone` do, and what they
+send each other on a CPU goes over the loopback interface alone.
 """
 
 import logging
 import os
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import vgen
-from vgen.errors import ConfigError
+from vgen.errors import ConfigError, ResourceError
 from vgen.parallel.launched import FOLDER, SPOKEN
 
 __all__ = ["launch"]
 
 FAILED = 1
+PORTS_TRIED = 5
+LOOPBACK = {"darwin": "lo0"}  # by platform; Linux calls it lo
 
 
 def launch(words: Sequence[str], processes: int, notes: Path) -> tuple[int, str | None]:
@@ -33,9 +38,11 @@ def launch(words: Sequence[str], processes: int, notes: Path) -> tuple[int, str 
 
     Raises:
         ConfigError: this process is one of several already.
+        ResourceError: no port is free.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise ConfigError("--nproc starts processes, and this one is one of several already; leave one of the two out")
+    from torch.distributed import DistNetworkError
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -46,25 +53,39 @@ def launch(words: Sequence[str], processes: int, notes: Path) -> tuple[int, str 
     home = str(Path(vgen.__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ[FOLDER] = str(notes)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        logs_specs=DefaultLogsSpecs(log_dir=str(notes)),
-    )
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK.get(sys.platform, "lo"))
     arguments = [word.replace("$", "$$") for word in words]  # the launcher fills in what a $ names
     try:
-        elastic_launch(config, sys.executable)("-P", "-m", "vgen", *arguments)
+        for left in reversed(range(PORTS_TRIED)):
+            config = LaunchConfig(
+                min_nodes=1,
+                max_nodes=1,
+                nproc_per_node=processes,
+                run_id=uuid.uuid4().hex,
+                rdzv_backend="static",
+                rdzv_endpoint=f"127.0.0.1:{_free_port()}",
+                rdzv_configs={"rank": 0},
+                max_restarts=0,
+                logs_specs=DefaultLogsSpecs(log_dir=str(notes)),
+            )
+            try:
+                elastic_launch(config, sys.executable)("-P", "-m", "vgen", *arguments)
+                break
+            except DistNetworkError as error:  # somebody else took the port in between
+                if not left:
+                    raise ResourceError(f"no port of this machine could be listened to: {error!s:.80}") from error
     except ChildFailedError as error:
         return _verdict({rank: failure.exitcode for rank, failure in error.failures.items()}, notes / SPOKEN)
     except SignalException as error:
         code = 128 + int(error.sigval)
         return code, None if (notes / SPOKEN).exists() else "stopped"
     return 0, None
+
+
+def _free_port() -> int:
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return int(tried.getsockname()[1])
 
 
 def _verdict(codes: dict[int, int], spoken: Path) -> tuple[int, str | None]:
