@@ -78,6 +78,27 @@ def test_two_processes_make_the_clip_of_one(
     assert int(apart) <= CASES[name][2]
 
 
+def crossed(model: str) -> dict[str, Tensor]:
+    """Frames and heads over four processes; and branches, frames and weights."""
+    found = {}
+    for name, parallel, scale in (
+        ("heads", ParallelConfig(clips=2, ulysses=2), 1.0),
+        ("branches", ParallelConfig(clips=2, cfg=2, fsdp=True), 3.0),
+    ):
+        pipeline = VideoPipeline.from_pretrained(model, parallel=parallel)
+        clip = pipeline(PROMPT, **SIZE, guidance_scale=scale, num_frames=29, attention=DUAL)
+        found[name] = torch.from_numpy(clip.frames)
+    return found
+
+
+def test_four_processes_share_in_two_ways(tiny: Path) -> None:
+    pipeline, found = VideoPipeline.from_pretrained(tiny), on_ranks(crossed, str(tiny), ranks=4)
+    for name, scale in (("heads", 1.0), ("branches", 3.0)):
+        alone = pipeline(PROMPT, **SIZE, guidance_scale=scale, num_frames=29, attention=DUAL).frames
+        for rank in found:
+            assert int((rank[name].short() - torch.from_numpy(alone).short()).abs().max()) <= 1
+
+
 @pytest.fixture(scope="module")
 def pipeline(tiny: Path) -> VideoPipeline:
     return VideoPipeline.from_pretrained(tiny)
