@@ -164,6 +164,24 @@ def test_processes_launched_together_take_parts_and_the_first_adds_up(
     assert run("brightness", "--videos", "videos")[0] == 2
 
 
+def test_processes_are_started_with_the_same_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], int]] = []
+
+    def launch(words: Sequence[str], processes: int, notes: Path) -> tuple[int, str | None]:
+        started.append(([*words], processes))
+        return 1, "process 1 has ended"
+
+    monkeypatch.setattr("vgen.parallel.launch.launch", launch)
+    code, out, err = run(*VIDEOS, "--nproc", "2")
+    assert code == 1 and not out and "process 1 has ended" in err and not Path("out").exists()
+    assert started == [(["evaluate", *VIDEOS, "--nproc", "2"], 2)]
+    assert run(*VIDEOS, "--limit", "1", "--nproc", "1")[0] == 0 and len(started) == 1
+    code, _, err = run(*VIDEOS, "--nproc", "2", "--shard", "1/2")
+    assert code == 2 and "each take a part; no --shard" in err
+    code, _, err = run("brightness", "--videos", "videos", "--nproc", "2")
+    assert code == 2 and "name it with -o" in err and len(started) == 1
+
+
 def test_a_run_without_a_folder_gets_a_new_one(run: Run) -> None:
     assert run("brightness", "--videos", "videos", "--limit", "1")[0] == 0
     (made,) = Path("outputs").iterdir()
