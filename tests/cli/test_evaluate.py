@@ -147,7 +147,12 @@ def test_processes_launched_together_take_parts_and_the_first_adds_up(
         def wait_for_everyone(self) -> None:
             waited.append(self.index)
 
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = {"WORLD_SIZE": 2, "RANK": 1, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": 1}
+    for name, value in told.items():
+        monkeypatch.setenv(name, str(value))
+    # there is no store to meet at: tests/parallel/test_evaluate.py has real processes
+    monkeypatch.setattr("vgen.parallel.launched.register", lambda process: None)
+    monkeypatch.setattr("vgen.cli.together.verdict", lambda message, code, beside: (message, code))
     monkeypatch.setattr("accelerate.PartialState", Launched)
     code, out, err = run(*VIDEOS, "--limit", "3")
     assert code == 0 and not out and "part 2 of 2: 1" in err and not Path("out/table.md").exists()
@@ -157,6 +162,24 @@ def test_processes_launched_together_take_parts_and_the_first_adds_up(
     code, _, err = run(*VIDEOS, "--limit", "3", "--shard", "1/2")
     assert code == 2 and "2 processes were launched together" in err
     assert run("brightness", "--videos", "videos")[0] == 2
+
+
+def test_processes_are_started_with_the_same_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], int]] = []
+
+    def launch(words: Sequence[str], processes: int, notes: Path) -> tuple[int, str | None]:
+        started.append(([*words], processes))
+        return 1, "process 1 has ended"
+
+    monkeypatch.setattr("vgen.parallel.launch.launch", launch)
+    code, out, err = run(*VIDEOS, "--nproc", "2")
+    assert code == 1 and not out and "process 1 has ended" in err and not Path("out").exists()
+    assert started == [(["evaluate", *VIDEOS, "--nproc", "2"], 2)]
+    assert run(*VIDEOS, "--limit", "1", "--nproc", "1")[0] == 0 and len(started) == 1
+    code, _, err = run(*VIDEOS, "--nproc", "2", "--shard", "1/2")
+    assert code == 2 and "each take a part; no --shard" in err
+    code, _, err = run("brightness", "--videos", "videos", "--nproc", "2")
+    assert code == 2 and "name it with -o" in err and len(started) == 1
 
 
 def test_a_run_without_a_folder_gets_a_new_one(run: Run) -> None:

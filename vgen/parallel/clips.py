@@ -118,6 +118,16 @@ def _others(cut: ClipCut) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(t for t in part if t not in own) for part, own in zip(seen, cut.own, strict=True))
 
 
+@lru_cache(maxsize=32)
+def _dealt(cut: ClipCut, mine: int, device: torch.device) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    """Which of a process's own frames it sends, to the first process and so on; how many to each, and from each."""
+    own = cut.own[mine]
+    sent = [[t - own.start for t in seen if t in own] for seen in cut.others]
+    came = tuple(sum(t in part for t in cut.others[mine]) for part in cut.own)
+    index = torch.tensor([t for part in sent for t in part], dtype=torch.long, device=device)
+    return index, tuple(map(len, sent)), came
+
+
 def _kept(pattern: Pattern, frames: int) -> Tensor:
     """kept_TT of a pattern of whole frames."""
     grid, nowhere = TokenGrid(frames=tuple(range(frames)), height=1, width=1), torch.zeros((), dtype=torch.long)
@@ -161,13 +171,10 @@ class ClipAttention:
 
     def _joined(self, k_BMNK: Tensor, v_BMNK: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the others and, behind them, the process's own; one exchange for both."""
-        parts, others, mine = self.cut.own, self.cut.others, self.peers.index
-        sent = [[t - parts[mine].start for t in seen if t in parts[mine]] for seen in others]
-        came = [sum(t in part for t in others[mine]) for part in parts]
-        both_JBTD = torch.stack((k_BMNK, v_BMNK)).unflatten(2, (len(parts[mine]), -1)).flatten(3)
+        index, sent, came = _dealt(self.cut, self.peers.index, k_BMNK.device)
+        both_JBTD = torch.stack((k_BMNK, v_BMNK)).unflatten(2, (len(self.cut.own[self.peers.index]), -1)).flatten(3)
         own_TJBD = both_JBTD.permute(2, 0, 1, 3)
-        index = torch.tensor([t for part in sent for t in part], dtype=torch.long, device=k_BMNK.device)
-        theirs_TJBD = self.peers.dealt(own_TJBD.index_select(0, index), [len(part) for part in sent], came)
+        theirs_TJBD = self.peers.dealt(own_TJBD.index_select(0, index), sent, came)
         k_BTD, v_BTD = torch.cat((theirs_TJBD, own_TJBD)).permute(1, 2, 0, 3)
         joined = k_BMNK.shape[0], -1, *k_BMNK.shape[2:]
         return k_BTD.reshape(joined), v_BTD.reshape(joined)
