@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "story": {"config", "models"},
     "job": {"clip", "images", "layouts", "sampling", "sparsity", "step_cache", "story"},
     "rolling": {"job"},
-    "spread": {"job", "parallel"},
+    "spread": {"parallel", "plan"},
     "plan": {"files", "machine", "placement", "rolling"},
     "performance": {"plan"},
     "ladder": {"performance"},
