@@ -109,8 +109,8 @@ def check_alone(command: str | None) -> None:
     """
     from vgen.parallel.launched import launched
 
-    there = launched()
-    if there is not None and command not in TOGETHER:
+    there = None if command in TOGETHER else launched()
+    if there is not None:
         raise ConfigError(
             f"vgen {command} runs in one process, and {there.size} were started; possible together: "
             f"{', '.join(TOGETHER)}"
