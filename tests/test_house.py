@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "job": {"clip", "images", "layouts", "sampling", "sparsity", "step_cache", "story"},
     "rolling": {"job"},
     "clipwise": {"job", "parallel"},
-    "spread": {"clipwise"},
+    "spread": {"clipwise", "plan"},
     "plan": {"files", "machine", "placement", "rolling"},
     "performance": {"plan"},
     "ladder": {"performance"},

@@ -18,7 +18,7 @@ from vgen.errors import ConfigError, InputError
 from vgen.frames import Frames
 from vgen.images import ImageSource, LoadedImage, load_image
 from vgen.job import SEED_BITS, resolve
-from vgen.machine import pick_device, pick_dtype
+from vgen.machine import pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
 from vgen.models.folder import EMBEDDED
@@ -29,15 +29,15 @@ from vgen.models.lora_request import LoraRequest, LoraSource, lora_request
 from vgen.models.quantization import Quantization
 from vgen.models.stock.model import StockModel
 from vgen.parallel.degrees import Work, choose_degrees
-from vgen.parallel.mesh import Mesh, World, join, own_device
+from vgen.parallel.mesh import Mesh, World
 from vgen.parallel.weights import SharedWeights
 from vgen.performance import fit, rungs_of, tiling_note
-from vgen.plan import free_mib, give_back_what_is_freed
+from vgen.plan import give_back_what_is_freed
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.schema import MAX_SEED, GenerateConfig, ParallelConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
-from vgen.spread import stock_work, work_of
+from vgen.spread import device_of, free_share_mib, placed, stock_work, work_of
 from vgen.stock.start import start_stock
 
 __all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
@@ -101,7 +101,7 @@ class VideoPipeline:
             ModelError: the model or a LoRA cannot be loaded; the message says why and what to do.
             ConfigError, ResourceError: device or dtype are unknown or absent, or the disk is too full.
         """
-        where, world, shared = _placed(device, parallel)
+        where, world, shared = placed(device, parallel)
         kept = Quantization.of(quantization, gguf)
         asked = wanted(str(model)) if download else None
         if asked is not None:
@@ -116,7 +116,7 @@ class VideoPipeline:
             str(model),
             device=where,
             dtype=pick_dtype(dtype, where),
-            free_mib=_free_mib(world, where),
+            free_mib=free_share_mib(world, where),
             rungs=rungs,
             lora=[lora_request(source) for source in lora],
             quantization=kept,
@@ -148,7 +148,7 @@ class VideoPipeline:
         Raises:
             ModelError, ConfigError, ResourceError: as `from_pretrained`.
         """
-        where, world, shared = _placed(device, parallel)
+        where, world, shared = placed(device, parallel)
         skeleton = load_skeleton(
             str(model),
             device=where,
@@ -204,7 +204,7 @@ class VideoPipeline:
     @property
     def free_mib(self) -> float:
         """Memory that a run may still take of the device."""
-        return _free_mib(self.world, self.device) if self.room_mib is None else self.room_mib
+        return free_share_mib(self.world, self.device) if self.room_mib is None else self.room_mib
 
     @property
     def dtype(self) -> torch.dtype:
@@ -459,7 +459,7 @@ class VideoPipeline:
         """A config may repeat what this pipeline is, and nothing else."""
         ours: dict[str, tuple[Any, Any]] = {
             "model.id": (config.model.id, self.model.id),
-            "run.device": (_device(config.run.device, self.world), self.device),
+            "run.device": (device_of(config.run.device, self.world), self.device),
             "run.dtype": (pick_dtype(config.run.dtype, self.device), self.dtype),
             "performance.storage": (config.performance.storage, self.performance.storage),
             "parallel.fsdp": (bool(config.parallel.fsdp), bool(self.parallel.fsdp)),
@@ -475,30 +475,6 @@ class VideoPipeline:
         for key, (asked, is_) in ours.items():
             if key in said and asked != is_:
                 raise ConfigError(f"{key}: asked for {asked}, this pipeline was loaded with {is_}; load another")
-
-
-def _device(name: str, world: World) -> torch.device:
-    """The device that a name means to this process."""
-    return pick_device(name if world.size == 1 else own_device(name))
-
-
-def _placed(
-    device: str | torch.device, parallel: ParallelConfig | str | None
-) -> tuple[torch.device, World, ParallelConfig]:
-    """This process's device, those that it shares clips with, and how."""
-    if isinstance(parallel, str) and parallel != "auto":
-        raise ConfigError(f"parallel='{parallel:.40}' is not possible; possible: auto, or a ParallelConfig")
-    if parallel is None:
-        return pick_device(device) if isinstance(device, str) else device, World(), ParallelConfig()
-    where = pick_device(own_device(device)) if isinstance(device, str) else device
-    asked = ParallelConfig() if isinstance(parallel, str) else parallel
-    checked, _ = merge(("parallel", {f"parallel.{name}": value for name, value in asdict(asked).items()}))
-    return where, join(checked.parallel.timeout_s, where), checked.parallel
-
-
-def _free_mib(world: World, device: torch.device) -> float:
-    """Memory that this process may still take; of a CPU's its share."""
-    return free_mib(device) / (world.local_size if device.type == "cpu" else 1)
 
 
 def _by_transformer(requests: Iterable[LoraRequest]) -> list[LoraRequest]:

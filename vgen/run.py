@@ -175,8 +175,9 @@ class Run:
         self, checkpoint: Checkpoint | None, resume: bool, output: dict[str, Any] | None
     ) -> Iterator[Event]:
         clock = _Clock(self.stages_s)
-        self.mesh.together.agree("the request", asked_of(self.job, self.model))
-        self.mesh.together.agree("the noise", self.wiring.noise(0).initial(0, self.job.latent_shape, None))
+        if self.mesh.degrees.replica > 1:  # their noise too, which hardly shows in what comes out
+            self.mesh.together.agree("the request", asked_of(self.job, self.model))
+            self.mesh.together.agree("the noise", self.wiring.noise(0).initial(0, self.job.latent_shape, None))
         rollout, context = self.wiring.rollout()
         state = rollout.start(context)
         if checkpoint is not None and resume:

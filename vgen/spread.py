@@ -1,18 +1,59 @@
-"""From a job to how processes share it: what of the job bears on that, and what cannot be shared."""
+"""Where a process stands among those that share a run with it, and what of a job they can share."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
+
+import torch
 
 from vgen.attention import MixtureOfBlocks, PerHead, PerLayer
 from vgen.attention.catalogue import Made, make_pattern
 from vgen.clipwise import uncut
+from vgen.config import merge
+from vgen.errors import ConfigError
 from vgen.job import Job
+from vgen.machine import pick_device
 from vgen.models.loaded import LoadedModel
 from vgen.models.stock.model import StockModel
 from vgen.parallel.degrees import Work
+from vgen.parallel.mesh import World, join, own_device
+from vgen.plan import free_mib
+from vgen.schema import ParallelConfig
 
-__all__ = ["stock_work", "work_of"]
+__all__ = ["device_of", "free_share_mib", "placed", "stock_work", "work_of"]
 
 ALL_HEADS = ("overall", "block")  # what competes over all heads of a layer
+
+
+def device_of(name: str, world: World) -> torch.device:
+    """The device that a name means to this process."""
+    return pick_device(name if world.size == 1 else own_device(name))
+
+
+def placed(
+    device: str | torch.device, parallel: ParallelConfig | str | None
+) -> tuple[torch.device, World, ParallelConfig]:
+    """This process's device, those that it shares clips with, and how.
+
+    Args:
+        device: its name; or the device itself.
+        parallel: as `VideoPipeline.from_pretrained` takes it.
+
+    Raises:
+        ConfigError, ResourceError, PeerLostError: a value or device that is not possible, or a process did not come.
+    """
+    if isinstance(parallel, str) and parallel != "auto":
+        raise ConfigError(f"parallel='{parallel:.40}' is not possible; possible: auto, or a ParallelConfig")
+    if parallel is None:
+        return pick_device(device) if isinstance(device, str) else device, World(), ParallelConfig()
+    where = pick_device(own_device(device)) if isinstance(device, str) else device
+    asked = ParallelConfig() if isinstance(parallel, str) else parallel
+    checked, _ = merge(("parallel", {f"parallel.{name}": value for name, value in asdict(asked).items()}))
+    return where, join(checked.parallel.timeout_s, where), checked.parallel
+
+
+def free_share_mib(world: World, device: torch.device) -> float:
+    """Memory that this process may still take; of a CPU's its share."""
+    return free_mib(device) / (world.local_size if device.type == "cpu" else 1)
 
 
 def work_of(job: Job, model: LoadedModel, clips: int = 1) -> Work:

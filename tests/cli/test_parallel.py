@@ -127,8 +127,8 @@ def test_commands_that_know_of_no_others_are_refused(capsys: Captured, monkeypat
     assert "WORLD_SIZE=2 says that there are several processes, and RANK= is no number" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_takes_the_others_with_it(here: Path, model: str, rank: int) -> None:
+@pytest.mark.parametrize("killed", [0, 1, None], ids=["first", "second", "launcher"])
+def test_what_is_killed_takes_the_others_with_it(here: Path, model: str, killed: int | None) -> None:
     words = [PROMPT, "--model", model, "--num-frames", "33", "--num-inference-steps", "1000", "--size", "96x96"]
     run = subprocess.Popen(
         [*VGEN, "generate", *words, "-o", "x.mkv", "--nproc", "2", "--parallel", "ulysses=2,timeout_s=20"],
@@ -141,11 +141,16 @@ def test_a_killed_process_takes_the_others_with_it(here: Path, model: str, rank:
     until = time.monotonic() + 60
     while not list(here.glob("x.partial*")) and time.monotonic() < until:
         time.sleep(0.05)
-    os.kill(process_of(run.pid, rank), signal.SIGKILL)
-    out, err = run.communicate(timeout=120)
-    assert (run.returncode, out) == (1, "")
+    processes = [process_of(run.pid, rank) for rank in (0, 1)]
+    os.kill(run.pid if killed is None else processes[killed], signal.SIGKILL)
+    out, err = run.communicate(timeout=120)  # until the last of them has closed what it inherited
     told = [line for line in err.splitlines() if not line.startswith("denoise:")]
-    assert told == [f"vgen: process {rank} has ended, and the run with it"]
+    if killed is None:
+        assert (run.returncode, out) == (-signal.SIGKILL, "")
+        assert told and all(line.startswith("vgen: ") for line in told), "nobody is left to say who speaks"
+    else:
+        assert (run.returncode, out) == (1, "")
+        assert told == [f"vgen: process {killed} has ended, and the run with it"]
     assert names(here) == []
 
 

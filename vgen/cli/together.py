@@ -1,8 +1,10 @@
 """The command line of several processes: how they are started, who of them speaks, and what they hand to each other."""
 
+import ctypes
 import json
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -14,7 +16,7 @@ import typer
 from vgen.cli import Spoken
 from vgen.config import parse_assignments
 from vgen.errors import ConfigError, VgenError, nearest
-from vgen.parallel.launched import leave_note
+from vgen.parallel.launched import FOLDER, leave_note
 from vgen.schema import GenerateConfig, ParallelConfig
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ Parallel = typer.Option(
 )
 WRITING = "writing"  # notes of what is being written
 WORDS = "vgen.words"  # key of a context: those of the command line, from the command's name on
+DEATH_SIGNAL = 1  # Linux's PR_SET_PDEATHSIG
 TOGETHER = ("generate", "evaluate", "train")  # commands that know of other processes
 
 
@@ -57,6 +60,8 @@ def start(words: Sequence[str], processes: int | None) -> None:
     if there is not None:
         if processes not in (None, there.size):
             raise ConfigError(f"--nproc {processes}: {there.size} processes were started; leave --nproc out")
+        if FOLDER in os.environ and sys.platform == "linux":
+            ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGTERM)  # should the launcher be killed, this one ends too
         return
     if processes in (None, 1):
         return

@@ -53,6 +53,7 @@ def launch(words: Sequence[str], processes: int, notes: Path) -> tuple[int, str 
     home = str(Path(vgen.__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ[FOLDER] = str(notes)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # warnings of a lost connection, with C++ frames
     os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK.get(sys.platform, "lo"))
     arguments = [word.replace("$", "$$") for word in words]  # the launcher fills in what a $ names
     try:

@@ -37,6 +37,7 @@ BESIDE = 3  # exit code of a process that ends because another one has failed
 FOLDER = "VGEN_LAUNCH"  # variable with the folder of notes for who started this process
 SPOKEN = "spoken"  # note of the exit code of the one that has said why the run ends
 FAILURE, PROCESS, LEFT, SAID = "failure", "process", "left", "said"
+GONE = "the process that started this one has ended"
 ASK_S = 5.0  # for an answer of a store that is there
 NOTICE_S = 1.0  # until a process that was killed is seen to be
 
@@ -96,7 +97,7 @@ def register(process: Launched) -> None:
 
 def leave(process: Launched) -> None:
     """Tells the others that this process has done its part, and that nothing is wrong where it is not found."""
-    _store(process).set(f"{LEFT}/{process.rank}", "")
+    _told(process, f"{LEFT}/{process.rank}", "")
 
 
 def claim(process: Launched, message: str, code: int) -> bool:
@@ -123,7 +124,7 @@ def leave_note(name: str, text: str) -> None:
 
 def hand_over(process: Launched, number: int, text: str) -> None:
     """Gives text to the first process, which says what all have to say; `number` is its place among all texts."""
-    _store(process).set(f"{SAID}/{number}", text)
+    _told(process, f"{SAID}/{number}", text)
 
 
 def await_said(process: Launched, number: int) -> str:
@@ -141,7 +142,7 @@ def await_said(process: Launched, number: int) -> str:
                 raise PeerLostError(gone)
         return store.get(key).decode()
     except RuntimeError as error:
-        raise PeerLostError("the process that started this one has ended") from error
+        raise PeerLostError(GONE) from error
 
 
 def ended(process: Launched) -> str | None:
@@ -182,6 +183,13 @@ def _host() -> str:
     import platform
 
     return platform.node()
+
+
+def _told(process: Launched, key: str, text: str) -> None:
+    try:
+        _store(process).set(key, text)
+    except RuntimeError as error:
+        raise PeerLostError(GONE) from error
 
 
 def _store(process: Launched) -> "Store":
