@@ -15,7 +15,7 @@ import torch
 from diffusers.hooks import apply_group_offloading
 from torch import nn
 
-import vgen.pipeline as pipeline_module
+import vgen.spread as spread_module
 from tests.folders import tiny_folder
 from tests.models.tiny import latents, tiny_dit, words
 from vgen.cli import _run
@@ -316,7 +316,7 @@ def test_auto_goes_down_in_a_whole_run_and_the_record_asks_for_the_same(
     assert usual.record["resolved"]["performance.offload"] == "none"
     plan = plan_of(start(pipeline).job, own_model(pipeline.model), Placement(offload="model"))
     free = plan.weights + plan.more - own_model(pipeline.model).residence.held_mib
-    monkeypatch.setattr(pipeline_module, "free_mib", lambda device: free + 1e-6)
+    monkeypatch.setattr(spread_module, "free_mib", lambda device: free + 1e-6)
     run = start(pipeline)
     assert any(note.startswith("performance auto: ") for note in run.notes)
     monkeypatch.undo()

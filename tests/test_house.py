@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rolling": {"job"},
     "clipwise": {"job", "parallel"},
     "spread": {"clipwise", "parallel", "plan"},
-    "plan": {"files", "machine", "placement", "rolling"},
+    "plan": {"clipwise", "files", "machine", "placement", "rolling"},
     "performance": {"plan"},
     "ladder": {"performance"},
     "machine": {"errors"},

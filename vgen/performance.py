@@ -10,8 +10,9 @@ from vgen.errors import ConfigError, ResourceError
 from vgen.job import Job
 from vgen.models.loaded import LoadedModel
 from vgen.models.quantization import Quantization
+from vgen.parallel.degrees import Degrees
 from vgen.placement import Placement
-from vgen.plan import Plan, plan_of
+from vgen.plan import Plan, plan_of, with_holes
 from vgen.schema import PerformanceConfig
 
 __all__ = ["Fit", "advice", "fit", "placed_keys", "rungs_of", "tiling_note"]
@@ -75,30 +76,41 @@ def rungs_of(
     return still
 
 
-def fit(job: Job, model: LoadedModel, config: PerformanceConfig, free_mib: float, what: str) -> Fit:
+def fit(
+    job: Job,
+    model: LoadedModel,
+    config: PerformanceConfig,
+    free_mib: float,
+    what: str,
+    degrees: Degrees | None = None,
+) -> Fit:
     """The first rung whose plan fits; with `speed` that is the fastest or none.
 
     Args:
         free_mib: what the process may still take of the device's memory.
         what: is made, for the message.
+        degrees: how processes share it; one process where None.
 
     Raises:
         ResourceError: none fits; with the estimate, what is free, and the flags that would make it fit.
         ConfigError: as `rungs_of`.
     """
-    residence = model.residence
+    residence, degrees = model.residence, degrees or Degrees()
     rungs, held = rungs_of(config, model.quantization, shared=residence.shared), residence.held_mib
     able_mib, needed_mib = free_mib + held, []
     for i, rung in enumerate(rungs[:1] if config.mode == "speed" else rungs):
-        plan = plan_of(job, model, rung)
+        plan = plan_of(job, model, rung, degrees)
         needed_mib.append(plan.weights + plan.more)
         if needed_mib[i] <= able_mib:
-            why = f"performance {config.mode}: {rung}, about {needed_mib[i]:,.0f} of {able_mib:,.0f} MiB"
+            roomy = with_holes(plan)
+            if config.mode != "memory" and roomy.weights + roomy.more <= able_mib:
+                plan = roomy
+            why = f"performance {config.mode}: {rung}, about {plan.weights + plan.more:,.0f} of {able_mib:,.0f} MiB"
             if i:
                 why += f"; {rungs[0]} would take {needed_mib[0]:,.0f}"
             return Fit(rungs=rungs[i:], plan=plan, why=why)
     least = rungs[len(needed_mib) - 1]
-    frugal = plan_of(job, model, replace(FRUGAL, storage=least.storage))
+    frugal = plan_of(job, model, replace(FRUGAL, storage=least.storage), degrees)
     flags = advice(least) if frugal.weights + frugal.more <= able_mib else ""
     raise ResourceError(
         f"{what} would take about {needed_mib[-1] - held:,.0f} MiB more, {free_mib:,.0f} MiB are free; "

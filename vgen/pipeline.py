@@ -33,7 +33,6 @@ from vgen.parallel.degrees import Work, choose_degrees
 from vgen.parallel.mesh import Mesh, World
 from vgen.parallel.weights import SharedWeights
 from vgen.performance import fit, rungs_of, tiling_note
-from vgen.plan import give_back_what_is_freed
 from vgen.run import Event, Run
 from vgen.samplers import Verifier
 from vgen.schema import MAX_SEED, GenerateConfig, ParallelConfig, PerformanceConfig
@@ -112,8 +111,6 @@ class VideoPipeline:
         config, _ = merge(("from_pretrained", {f"performance.{name}": value for name, value in asdict(asks).items()}))
         shares = SharedWeights(peers=world.peers, device=where) if shared.fsdp and world.size > 1 else None
         rungs = rungs_of(config.performance, kept, shared=shares is not None)
-        if where.type == "cpu":
-            give_back_what_is_freed()
         loaded = load_model(
             str(model),
             device=where,
@@ -416,7 +413,7 @@ class VideoPipeline:
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
         names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
         performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
-        fitted = fit(job, self.model, performance, self.free_mib, what)
+        fitted = fit(job, self.model, performance, self.free_mib, what, mesh.degrees)
         speed = Speed()
         if self.room_mib is None:  # what another machine can do is not known here
             speed = speed_of(performance, self.model, job, fitted.rungs[0], mesh.degrees)

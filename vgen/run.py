@@ -5,7 +5,7 @@ From the job and the model to a rollout: `vgen/wiring.py`. What stands in a reco
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from vgen.models.vae import StreamingDecoder
 from vgen.parallel.mesh import Mesh
 from vgen.parallel.sharing import SharedVerifier, shared_frames
 from vgen.performance import Fit, placed_keys
-from vgen.plan import check_memory, free_mib, in_one_clip
+from vgen.plan import check_memory, free_mib, in_one_clip, keep_freed
 from vgen.run_record import asked_of, model_row, quantized_keys, run_record
 from vgen.samplers import Attempt, Piece, Progress, Rollout, RolloutState, Verifier, redone, replayed
 from vgen.schema import GenerateConfig
@@ -182,6 +182,8 @@ class Run:
         self, checkpoint: Checkpoint | None, resume: bool, output: dict[str, Any] | None
     ) -> Iterator[Event]:
         clock = _Clock(self.stages_s)
+        if self.model.device.type == "cpu":
+            keep_freed(bool(self.plan.holes))
         if self.mesh.degrees.replica > 1:  # their noise too, which hardly shows in what comes out
             self.mesh.together.agree("the request", asked_of(self.job, self.model))
             self.mesh.together.agree("the noise", self.wiring.noise(0).initial(0, self.job.latent_shape, None))
@@ -226,8 +228,10 @@ class Run:
             NumericalError: as iterating.
         """
         job, self.plan = self.job, in_one_clip(self.plan, self.job)
-        what = f"a Clip of {job.num_frames} frames of {job.width}x{job.height}"
-        check_memory(self.plan, what, free_mib(self.model.device))
+        what, free = f"a Clip of {job.num_frames} frames of {job.width}x{job.height}", free_mib(self.model.device)
+        if self.plan.more > free:
+            self.plan = replace(self.plan, holes=0.0)
+        check_memory(self.plan, what, free)
         chunks = [event.frames_FYX3 for event in self if event.frames_FYX3 is not None]
         return Clip(frames=np.concatenate(chunks), fps=float(self.job.fps), record=self.record())
 

@@ -59,7 +59,7 @@ def test_what_cannot_fit_is_refused_before_weights_are_loaded_with_what_would(
     model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vgen.pipeline.load_model", None)
-    monkeypatch.setattr("vgen.pipeline.free_mib", lambda _: 400.0)
+    monkeypatch.setattr("vgen.spread.free_mib", lambda _: 400.0)
     assert run("generate", PROMPT, "--model", model, "--device", "cpu", "--size", "512x512") == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "would take about" in told and "would fit: " in told and "--size " in told
@@ -68,7 +68,7 @@ def test_what_cannot_fit_is_refused_before_weights_are_loaded_with_what_would(
 def test_a_plan_for_another_machine_goes_by_its_memory_and_dtype(
     model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vgen.pipeline.free_mib", None)  # of this machine nothing is asked
+    monkeypatch.setattr("vgen.spread.free_mib", None)  # of this machine nothing is asked
     argv = ("plan", PROMPT, "--model", model, "--size", "2048x2048", "--format", "json")
     assert run(*argv, "--machine", "h200") == 0
     (fits,) = json.loads(capsys.readouterr().out)
@@ -79,7 +79,7 @@ def test_a_plan_for_another_machine_goes_by_its_memory_and_dtype(
 def test_a_plan_that_does_not_fit_is_shown_and_ends_with_1(
     model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vgen.pipeline.free_mib", lambda _: 400.0)
+    monkeypatch.setattr("vgen.spread.free_mib", lambda _: 400.0)
     argv = ("plan", PROMPT, "--model", model, "--device", "cpu", "--size", "512x512")
     assert run(*argv) == 1
     shown = capsys.readouterr()

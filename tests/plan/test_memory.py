@@ -12,13 +12,16 @@ from tests.runs import own_run
 from vgen.config import merge
 from vgen.models.load import load_skeleton
 from vgen.models.loaded import own_model
+from vgen.parallel.degrees import Degrees
+from vgen.performance import fit
 from vgen.pipeline import VideoPipeline
 from vgen.placement import Placement
-from vgen.plan import plan_of
+from vgen.plan import plan_of, with_holes
 from vgen.plan.ledger import dry
 from vgen.plan.memory import cached_bytes, text_bytes
 from vgen.plan.pieces import pieces_of
 from vgen.run import Run
+from vgen.schema import PerformanceConfig
 
 CPU = torch.device("cpu")
 MIB = 1 << 20
@@ -104,6 +107,44 @@ def test_placements_take_less_on_the_device(planners: dict[str, VideoPipeline]) 
     assert peaks[0].weights == pytest.approx(sum(parts.values()))
     freed = plan_of(run.job, run.model, Placement(keep_text_encoder=False))
     assert freed.weights == pytest.approx(sum(parts.values()) - parts["text_encoder"])
+
+
+def test_processes_that_share_a_clip_take_less_each(planners: dict[str, VideoPipeline]) -> None:
+    asked = {"sampler__name": "causal", "request__num_frames": 29, "request__guidance_scale": 3.0}
+    run = start(planners["playground"], **asked)
+    alone = plan_of(run.job, run.model)
+    shared = {
+        what: plan_of(run.job, run.model, degrees=degrees)
+        for what, degrees in {"cfg": Degrees(cfg=2), "ulysses": Degrees(ulysses=2)}.items()
+    }
+    assert all(plan.denoise < alone.denoise and plan.weights == alone.weights for plan in shared.values())
+    cached = cached_bytes(run.job, run.model)
+    assert cached_bytes(run.job, run.model, Degrees(cfg=2)) == cached_bytes(run.job, run.model, Degrees(ulysses=2))
+    assert cached_bytes(run.job, run.model, Degrees(cfg=2, ulysses=2)) == cached // 4
+    assert text_bytes(run.job, run.model, Degrees(cfg=2)) == text_bytes(run.job, run.model) // 2
+
+
+def test_processes_with_a_part_of_the_frames_take_less_for_a_pass(planners: dict[str, VideoPipeline]) -> None:
+    run = start(planners["playground"], request__num_frames=257)
+    knobs = {"clips": 4, "reach": 1, "count": 2}
+    job = replace(run.job, attention=replace(run.job.attention, pattern="dual_scope", knobs=knobs))
+    alone, shared = (plan_of(job, run.model, degrees=degrees) for degrees in (Degrees(), Degrees(clips=4)))
+    assert shared.denoise < 0.75 * alone.denoise
+
+
+def test_freed_memory_is_kept_where_there_is_room(planners: dict[str, VideoPipeline]) -> None:
+    run = start(planners["playground"])
+    lean = plan_of(run.job, run.model)
+    roomy = with_holes(lean)
+    assert 0 < roomy.holes <= 200 and roomy.more == lean.more + roomy.holes
+    needed = [plan.weights + plan.more - run.model.residence.held_mib for plan in (lean, roomy)]
+    for free, mode, holes in (
+        (needed[1] + 1, "auto", roomy.holes),
+        (needed[1] - 1, "auto", 0.0),
+        (1e6, "memory", 0.0),
+        (needed[0] + 1, "speed", 0.0),
+    ):
+        assert fit(run.job, run.model, PerformanceConfig(mode=mode), free, "it").plan.holes == holes
 
 
 def test_a_plan_without_weights_is_that_with_them(planners: dict[str, VideoPipeline]) -> None:

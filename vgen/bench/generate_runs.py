@@ -10,14 +10,11 @@ decode     to frames in the host's memory, of 8 bits (ours) or float32 (stock); 
 write      an mp4, by each engine's own writer: x264 (crf 16, preset medium), checked by reading it back (ours);
            `export_to_video` at its default quality (stock)
 
-On a CPU each engine has the C library as its users have it: stock as it comes, ours as `from_pretrained` sets it, which
-takes less memory and more time.
+On a CPU the C library keeps freed memory for both engines, as it does by itself once large tensors were freed.
 """
 
-import ctypes
 import gc
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,15 +34,13 @@ from torch import Tensor, nn
 from vgen.config import merge
 from vgen.models.residence import release_cached
 from vgen.pipeline import VideoPipeline
-from vgen.plan import give_back_what_is_freed
+from vgen.plan import keep_freed
 from vgen.run import Run
 from vgen.sparsity import record_rows
 from vgen.video.write import open_writer
 
 __all__ = ["STAGES", "Clock", "Forwards", "Made", "Request", "stock_clip", "vgen_clip"]
 
-_TRIM, _OWN_PAGES = -1, -3  # of glibc's mallopt
-_AS_IT_COMES = {_OWN_PAGES: 32 << 20, _TRIM: 64 << 20}  # where its thresholds end up once large tensors were freed
 STAGES = ("text", "denoise", "decode", "write")
 
 
@@ -184,7 +179,7 @@ def vgen_clip(pipeline: VideoPipeline, request: Request, keys: Mapping[str, Any]
     latents: list[Tensor] = []
     frames: list[NDArray[np.uint8]] = []
     device = pipeline.device
-    with _clean(device, ours=True) as peak, Forwards(pipeline.model.dit, device) as forwards:
+    with _clean(device) as peak, Forwards(pipeline.model.dit, device) as forwards:
         clock = Clock(device)
         run = pipeline.start(*merge(("bench", {**values, **keys})), initial_CTHW=request.initial_CTHW)
         assert isinstance(run, Run), "a model of Wan's kind"
@@ -219,7 +214,7 @@ def stock_clip(stock: WanPipeline, request: Request) -> Made:
         last["latents"] = kept["latents"]
         return {}
 
-    with _clean(device, ours=False) as peak, Forwards(stock.transformer, device) as forwards:
+    with _clean(device) as peak, Forwards(stock.transformer, device) as forwards:
         clock = Clock(device)
         with _noted(stock, clock):
             frames_FYX3 = stock(
@@ -274,11 +269,13 @@ def _noted(stock: WanPipeline, clock: Clock) -> Iterator[None]:
 
 
 @contextmanager
-def _clean(device: torch.device, *, ours: bool) -> Iterator[Callable[[], float | None]]:
+def _clean(device: torch.device) -> Iterator[Callable[[], float | None]]:
     """Begins with no memory held for later, and tells the most that was held since."""
     gc.collect()
     release_cached()
-    _set_malloc(ours)
+    if device.type == "cpu":  # what one engine has kept is not the other's
+        keep_freed(False)
+        keep_freed(True)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         yield lambda: torch.cuda.max_memory_allocated(device) / 2**20
@@ -294,18 +291,6 @@ def _clean(device: torch.device, *, ours: bool) -> Iterator[Callable[[], float |
         return int(told.split()[1]) / 1024
 
     yield peak
-
-
-def _set_malloc(ours: bool) -> None:
-    """What glibc does with freed memory, for one engine's turn; other C libraries cannot be told."""
-    libc = ctypes.CDLL(None)
-    if sys.platform != "linux" or not hasattr(libc, "malloc_trim"):
-        return
-    for name, size in _AS_IT_COMES.items() if not ours else ((_TRIM, 128 << 10),):
-        assert libc.mallopt(name, size), f"glibc refuses mallopt {name}"
-    if ours:
-        give_back_what_is_freed()
-    libc.malloc_trim(0)
 
 
 @contextmanager

@@ -10,12 +10,25 @@ that are exchanged at once: queries, keys and values.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
-from vgen.parallel.peers import Peers
+__all__ = ["Exchange", "Ulysses"]
 
-__all__ = ["Ulysses"]
+
+class Exchange(Protocol):
+    """What it asks of `Peers`."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def exchanged(self, sent: Tensor) -> Tensor: ...
+
+    def gathered(self, x: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +39,7 @@ class Ulysses:
         peers: the processes that share one pass of the model.
     """
 
-    peers: Peers
+    peers: Exchange
 
     def mine(self, x_BLD: Tensor, frames: int) -> Tensor:
         """This process's tokens of every frame; all processes have all of them before."""

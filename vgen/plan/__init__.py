@@ -8,8 +8,8 @@ estimate.py            all of it together
 room.py                what there is
 """
 
-from vgen.plan.memory import KERNELS_MIB, PROCESS_MIB, Plan, check_memory, in_one_clip, plan_of
-from vgen.plan.room import MIB, free_mib, give_back_what_is_freed, host_limit_mib
+from vgen.plan.memory import KERNELS_MIB, PROCESS_MIB, Plan, check_memory, in_one_clip, plan_of, with_holes
+from vgen.plan.room import MIB, free_mib, host_limit_mib, keep_freed
 
 __all__ = [
     "KERNELS_MIB",
@@ -18,8 +18,9 @@ __all__ = [
     "Plan",
     "check_memory",
     "free_mib",
-    "give_back_what_is_freed",
     "host_limit_mib",
     "in_one_clip",
+    "keep_freed",
     "plan_of",
+    "with_holes",
 ]

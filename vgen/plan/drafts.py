@@ -16,6 +16,7 @@ from vgen.models.cache import KVCache
 from vgen.models.files import cast_weights
 from vgen.models.rope import Rope
 from vgen.models.vae import StreamingDecoder, encode_frames
+from vgen.parallel.ulysses import Ulysses
 from vgen.plan.ledger import Cost, dry
 from vgen.samplers import CachePositions
 from vgen.shapes import TokenGrid
@@ -67,6 +68,7 @@ class Shown:
         causal_block: as `VideoDiT.forward` takes it.
         fusion: window and stride of fused windows.
         copies: how many tensors of the size of the queries attention takes beside its result.
+        processes: that share its tokens and heads.
     """
 
     frames: int
@@ -79,6 +81,21 @@ class Shown:
     causal_block: int | None = None
     fusion: tuple[int, int] | None = None
     copies: int = 0
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Absent:
+    """`Peers` that send nothing, of the sizes that they would."""
+
+    size: int
+    index: int = 0
+
+    def exchanged(self, sent: Tensor) -> Tensor:
+        return torch.empty_like(sent)
+
+    def gathered(self, x: Tensor) -> Tensor:
+        return x.new_empty((self.size, *x.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +149,7 @@ def denoising(draft: Draft, shown: Shown, channels: int, text: tuple[int, int], 
             attention=attention,
             rope=Rope() if shown.turned else Rope(positions=CachePositions()),
             sigma=0.5,
+            shards=Ulysses(_Absent(size=shown.processes)) if shown.processes > 1 else None,
         )
         return velocity
 
@@ -151,7 +169,7 @@ def _cache(dit: Any, shown: Shown) -> KVCache:
     k_BMNK = torch.empty(
         1,
         len(frames) * tokens,
-        config.num_attention_heads,
+        config.num_attention_heads // shown.processes,
         config.attention_head_dim,
         device=META,
         dtype=dit.patch_embedding.weight.dtype,

@@ -9,23 +9,37 @@ from typing import Any
 
 import torch
 
+from vgen.clipwise import cut_of
 from vgen.errors import ResourceError
 from vgen.job import Job
 from vgen.models.loaded import LoadedModel
+from vgen.parallel.degrees import Degrees
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement, weights_on_device
 from vgen.plan.drafts import Draft, Shown, decoding, denoising, encoding, reading_image, reading_text
 from vgen.plan.pieces import pieces_of
 from vgen.plan.room import MIB
 
-__all__ = ["KERNELS_MIB", "PROCESS_MIB", "Plan", "cached_bytes", "check_memory", "in_one_clip", "plan_of", "text_bytes"]
+__all__ = [
+    "KERNELS_MIB",
+    "PROCESS_MIB",
+    "Plan",
+    "cached_bytes",
+    "check_memory",
+    "in_one_clip",
+    "plan_of",
+    "text_bytes",
+    "with_holes",
+]
 
 RESIDENT = Placement()
+ALONE = Degrees()
 PROCESS_MIB = 500  # interpreter, torch and its kernels, diffusers; of the host
 # what the first run of a process takes for good: compiled kernels, buffers of matrix products. CPU: measured
 # (vgen.bench.memory); CUDA: cuBLAS' workspace as torch documents it, cuDNN's is its own choice
 KERNELS_MIB = {"cpu": 40.0, "cuda": 64.0}
 SPARSE_COPIES = 4  # queries, keys, values and result, in the order of the pattern's blocks
 LATENT_COPIES = 6  # fp32: both branches, the guess, the solver's history, the step's result
+HOLES_MIB = 200.0  # in what a C library keeps of freed tensors, at most; measured (vgen.bench.memory)
 TEXTS_KEPT = 8  # by a `TextBook`, where prompts are blended
 
 
@@ -43,6 +57,7 @@ class Plan:
             GPU, whose host holds them.
         kernels: what the libraries take for themselves.
         base: what the process takes before a model is loaded, on a CPU.
+        holes: in what is kept of freed tensors for the next ones, on a CPU that has room for them.
     """
 
     weights: float
@@ -54,6 +69,7 @@ class Plan:
     frames: float
     kernels: float
     base: float
+    holes: float = 0.0
 
     @property
     def peak(self) -> float:
@@ -63,18 +79,22 @@ class Plan:
     @property
     def more(self) -> float:
         """What a process that has loaded the weights will still take."""
-        return self.kernels + self.stages - self.weights + self.frames
+        return self.kernels + self.stages - self.weights + self.frames + self.holes
 
 
-def plan_of(job: Job, model: LoadedModel, placement: Placement = RESIDENT) -> Plan:
-    """Estimates a job's memory where finished frames are handed on; `in_one_clip` where they stay."""
+def plan_of(job: Job, model: LoadedModel, placement: Placement = RESIDENT, degrees: Degrees = ALONE) -> Plan:
+    """Estimates a job's memory where finished frames are handed on; `in_one_clip` where they stay.
+
+    Args:
+        degrees: how processes share the clip; the plan is of the one that decodes it.
+    """
     on = model.device.type
     parts, blocks = model.residence.parts_mib, model.dit.config.num_layers
-    held = _held(job, model, on)
+    held = _held(job, model, on, degrees)
     taken = {
         "text": _text(job, model, on),
         "encode": _encode(job, model, on),
-        "denoise": held + _denoise(job, model, on),
+        "denoise": held + _denoise(job, model, on, degrees),
         "decode": held + _decode(job, model, placement, on).peak,
     }
     mib = {stage: size / MIB for stage, size in taken.items()}
@@ -89,6 +109,11 @@ def plan_of(job: Job, model: LoadedModel, placement: Placement = RESIDENT) -> Pl
         kernels=KERNELS_MIB[on],
         base=PROCESS_MIB if cpu else 0.0,
     )
+
+
+def with_holes(plan: Plan) -> Plan:
+    """The same run where freed memory is kept."""
+    return replace(plan, holes=min(plan.more, HOLES_MIB)) if plan.base else plan
 
 
 def in_one_clip(plan: Plan, job: Job) -> Plan:
@@ -109,16 +134,16 @@ def check_memory(plan: Plan, what: str, free: float) -> None:
         )
 
 
-def cached_bytes(job: Job, model: LoadedModel) -> int:
-    """Keys and values of finished frames, of both guidance branches."""
+def cached_bytes(job: Job, model: LoadedModel, degrees: Degrees = ALONE) -> int:
+    """Keys and values of finished frames, of the guidance branches and heads that a process has."""
     dit = model.dit.config
     width = dit.num_attention_heads * dit.attention_head_dim
     values = 2 * dit.num_layers * width * job.sampling.cache_frames * tokens_per_frame(job, model)
-    return values * _branches(job) * dtype_of(model.dit).itemsize
+    return values * _branches(job, degrees) * dtype_of(model.dit).itemsize // degrees.ulysses
 
 
-def text_bytes(job: Job, model: LoadedModel) -> int:
-    """Keys and values of the prompts, and of an image's states, of all branches and experts."""
+def text_bytes(job: Job, model: LoadedModel, degrees: Degrees = ALONE) -> int:
+    """Keys and values of the prompts, and of an image's states, of a process's branches and all experts."""
     dit = model.dit.config
     width, images = dit.num_attention_heads * dit.attention_head_dim, 0
     if model.images is not None:
@@ -126,7 +151,8 @@ def text_bytes(job: Job, model: LoadedModel) -> int:
     blended = job.sampling.values.get("transition") == "blend" and len(job.prompts) > 1
     prompts = len(job.prompts) + (TEXTS_KEPT if blended else 0)
     read = 2 * dit.num_layers * width * (model.prompts.length + images) * dtype_of(model.dit).itemsize
-    return read * sum(prompts + 1 if scale > 1 else prompts for scale in _scales(job))
+    more = 1 if degrees.cfg == 1 else 0  # of two processes one reads the prompts alone
+    return read * sum(prompts + more if scale > 1 else prompts for scale in _scales(job))
 
 
 def tokens_per_frame(job: Job, model: LoadedModel) -> int:
@@ -180,12 +206,18 @@ def _encode(job: Job, model: LoadedModel, on: str) -> int:
     return _states(job, model) + encoding(Draft.of(model.vae, model.vae.dtype), frames, size, on).peak
 
 
-def _denoise(job: Job, model: LoadedModel, on: str) -> int:
+def _denoise(job: Job, model: LoadedModel, on: str, degrees: Degrees) -> int:
     sampling, dit = job.sampling, model.dit
+    frames, fusion = sampling.shown_frames, sampling.fusion
+    copies = 0 if job.attention.pattern == "dense" and not sampling.decay else SPARSE_COPIES
+    if degrees.clips > 1:
+        cut, fusion = cut_of(job, degrees.clips), None
+        frames, seen = max(map(len, cut.own)), max(map(len, cut.others))
+        copies += -(-2 * (frames + seen) // frames)  # keys and values that came, beside its own
     draft = Draft.of(dit, dtype_of(dit))
     _, height, width = job.latent_shape
     shown = Shown(
-        frames=sampling.shown_frames,
+        frames=frames,
         height=height,
         width=width,
         held=max(0, sampling.cache_frames - sampling.shown_frames),
@@ -193,8 +225,9 @@ def _denoise(job: Job, model: LoadedModel, on: str) -> int:
         wrapped=job.frames > sampling.cache_frames > sampling.shown_frames,
         turned=sampling.positions is None,
         causal_block=sampling.causal_block,
-        fusion=sampling.fusion,
-        copies=0 if job.attention.pattern == "dense" and not sampling.decay else SPARSE_COPIES,
+        fusion=fusion,
+        copies=copies,
+        processes=degrees.ulysses,
     )
     text = (model.prompts.length, dit.config.text_dim)
     taken = denoising(draft, shown, dit.config.in_channels, text, on).peak
@@ -209,36 +242,40 @@ def _decode(job: Job, model: LoadedModel, placement: Placement, on: str) -> Any:
     return decoding(draft, job.frames, (rows, columns), placement.vae_tiling, on)
 
 
-def _held(job: Job, model: LoadedModel, on: str) -> int:
+def _held(job: Job, model: LoadedModel, on: str, degrees: Degrees) -> int:
     """What stays from the first step to the last frame."""
     channels, rows, columns = job.latent_shape
     latents = LATENT_COPIES * 4 * channels * job.sampling.latents_held * rows * columns
     if model.card.image == "channels":
         latents += 4 * (model.dit.config.in_channels - channels) * job.frames * rows * columns
-    held = _states(job, model) + text_bytes(job, model) + cached_bytes(job, model) + latents + _skipped(job, model)
-    return held + _searched(job, model, on)
+    held = _states(job, model) + text_bytes(job, model, degrees) + cached_bytes(job, model, degrees) + latents
+    return held + _skipped(job, model, degrees) + _searched(job, model, on, degrees)
 
 
-def _skipped(job: Job, model: LoadedModel) -> int:
-    """What a step cache keeps of the pass before, of both guidance branches."""
+def _skipped(job: Job, model: LoadedModel, degrees: Degrees) -> int:
+    """What a step cache keeps of the pass before, of a process's guidance branches and tokens."""
     dit = model.dit.config
     tokens = job.sampling.shown_frames * tokens_per_frame(job, model)
     width = int(dit.num_attention_heads * dit.attention_head_dim)
-    return job.step_cache.held * _branches(job) * tokens * width * dtype_of(model.dit).itemsize
+    each = tokens * width * dtype_of(model.dit).itemsize // (degrees.ulysses * degrees.clips)
+    return job.step_cache.held * _branches(job, degrees) * each
 
 
-def _searched(job: Job, model: LoadedModel, on: str) -> int:
+def _searched(job: Job, model: LoadedModel, on: str, degrees: Degrees) -> int:
     """What a search holds beside one clip: where both its paths stood behind each piece, or clips and candidates."""
     pixels, search = 3 * job.height * job.width * job.num_frames, job.search
     if search.redo:
         pieces = pieces_of(job)
-        behind_each = cached_bytes(job, model) + _decode(job, model, RESIDENT, on).kept
+        cached = cached_bytes(job, model, degrees)
+        behind_each = cached + _decode(job, model, RESIDENT, on).kept
         films = pixels * (pieces + 1) // 2  # of the clip so far, behind each piece
-        return 2 * (pieces * behind_each + films) - cached_bytes(job, model)
+        return 2 * (pieces * behind_each + films) - cached
     if search.best_of == 1:
         return 0
     channels, rows, columns = job.latent_shape
-    under_way = LATENT_COPIES * 4 * channels * job.sampling.latents_held * rows * columns + text_bytes(job, model)
+    under_way = LATENT_COPIES * 4 * channels * job.sampling.latents_held * rows * columns + text_bytes(
+        job, model, degrees
+    )
     return (search.best_of + 1) * pixels + (search.best_of - 1 if search.prune else 0) * under_way
 
 
@@ -253,8 +290,8 @@ def _image_count(job: Job) -> int:
     return sum(image is not None for image in (job.image_YX3, job.last_image_YX3))
 
 
-def _branches(job: Job) -> int:
-    return 2 if job.guided else 1
+def _branches(job: Job, degrees: Degrees) -> int:
+    return 2 if job.guided and degrees.cfg == 1 else 1
 
 
 def _scales(job: Job) -> list[float]:
