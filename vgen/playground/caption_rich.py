@@ -66,9 +66,9 @@ CHAIN_PHRASINGS: dict[tuple[Event, Event], tuple[str, ...]] = {
 
 MATERIAL_WORDS: dict[Material, str] = {"plain": "", "rubber": "rubber", "metal": "metal", "wooden": "wooden"}
 
-# {things}: bystanders with their places, joined by "and"; {verb}: of the first.
-BYSTANDER_PHRASINGS: tuple[str, ...] = ("with {things}", "while {things}")
-BYSTANDER_VERBS: tuple[str, ...] = ("lies", "rests", "stands")
+# {things}: bystanders with their places, and verbs in the second, joined by "and".
+BYSTANDER_PHRASINGS: tuple[str, ...] = (", with {things}", " while {things}")
+BYSTANDER_VERBS: tuple[str, ...] = ("lies", "rests", "is")
 PLACES: tuple[str, ...] = ("on the left", "in the middle", "on the right", "on a shelf")
 _THIRDS = (0.36, 0.64)  # of the floor: where left and right end
 
@@ -130,18 +130,18 @@ def rich_caption(scene: Scene, variant: int) -> str:
     if not beside:
         return text
     actors = len(scene.bodies) - len(scene.bystanders)
-    link = f" {verb} " if beside.startswith("while") else " "
+    link = f" {verb} " if "while" in beside else " "
     things = [
         f"{noun}{link}{_place(scene, start)}" for noun, start in zip(nouns[actors:], scene.starts[actors:], strict=True)
     ]
-    return f"{text} {beside.format(things=' and '.join(things))}"
+    return f"{text}{beside.format(things=' and '.join(things))}"
 
 
 def parse_rich(text: str) -> Claim:
     """Reads a text as a claim; the inverse of `rich_caption`, and of `caption` but for sizes and materials.
 
-    As `parse` for what comes before "with" or "while"; of the rest only the things are read. A thing of which no size or
-    material is said is of medium size and plain.
+    As `parse` for what comes before "with" or "while"; of the rest only the things are read. A thing of which no size
+    or material is said is of medium size and plain.
     """
     words = _WORD.findall(text.lower())
     end = next((index for index, word in enumerate(words) if word in _BESIDE), len(words))
