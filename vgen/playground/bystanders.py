@@ -20,13 +20,13 @@ _MARGIN = 0.03  # between a bystander and all that moves
 _GAP = 0.02  # between a bystander and walls or fixtures
 _SPACING = 0.02  # of the places that are tried on the floor
 _SHELF_TOPS = (0.50, 0.56, 0.62, 0.68)
-_SHELF_ROOM = 0.045  # of a shelf on either side of what lies on it
+_SHELF_ROOM = 0.035  # of a shelf on either side of what lies on it
 _SHELF_SHARE = 0.4  # of bystanders that could be in both places
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a bystander's centre may be; on a shelf, if that is put there."""
+    """Where a bystander's centre may be; on a shelf, if that is put there or made longer."""
 
     x: float
     y: float
@@ -47,7 +47,7 @@ def with_bystanders(scene: Scene, bodies: tuple[Body, ...], dice: Dice, *, frame
         floor = [place for place in _on_floor(scene, body) if _is_free((place.x, place.y), _reach(body), swept_K3)]
         shelves = [place for place in _on_shelves(scene, body) if _plank_is_free(place, scene, swept_K3)]
         shelves = [place for place in shelves if _is_free((place.x, place.y), _reach(body), swept_K3)]
-        last = number == len(bodies)  # there is one shelf: the first of two leaves it to the other
+        last = number == len(bodies)  # the floor has the least room: the first of two takes it where it can
         places = shelves if shelves and (not floor or (last and dice.uniform(0, 1) < _SHELF_SHARE)) else floor
         if not places:
             continue
@@ -56,9 +56,9 @@ def with_bystanders(scene: Scene, bodies: tuple[Body, ...], dice: Dice, *, frame
             scene,
             bodies=(*scene.bodies, body),
             starts=(*scene.starts, Start(x=place.x, y=place.y)),
-            shelf=scene.shelf or place.shelf,
+            shelf=place.shelf or scene.shelf,
         )
-        swept_K3 = np.vstack([swept_K3, (place.x, place.y, _reach(body))])
+        swept_K3 = np.vstack([swept_K3, (place.x, place.y, body.radius)])
     return scene
 
 
@@ -101,23 +101,27 @@ def _on_floor(scene: Scene, body: Body) -> list[_Place]:
 
 
 def _on_shelves(scene: Scene, body: Body) -> list[_Place]:
-    """Places on a shelf at either wall; none where there is a shelf already."""
-    width = 2 * (body.radius + _SHELF_ROOM)
-    places = []
-    for top in _SHELF_TOPS if scene.shelf is None else ():
-        for wall_x, edge_x in ((WALL_X, WALL_X + width), (1 - WALL_X, 1 - WALL_X - width)):
-            shelf = Shelf(wall_x=wall_x, edge_x=edge_x, top=top)
-            places.append(_Place((wall_x + edge_x) / 2, top + body.radius, shelf))
-    return places
+    """Places on a shelf at either wall; where there is a shelf already, the one on a longer one."""
+    room = body.radius + _SHELF_ROOM
+    if (shelf := scene.shelf) is not None:
+        out = math.copysign(room, shelf.edge_x - shelf.wall_x)
+        longer = replace(shelf, edge_x=shelf.edge_x + 2 * out)
+        return [_Place(shelf.edge_x + out, shelf.top + body.radius, longer)]
+    return [
+        _Place(wall_x + out, top + body.radius, Shelf(wall_x=wall_x, edge_x=wall_x + 2 * out, top=top))
+        for top in _SHELF_TOPS
+        for wall_x, out in ((WALL_X, room), (1 - WALL_X, -room))
+    ]
 
 
 def _plank_is_free(place: _Place, scene: Scene, swept_K3: Floats) -> bool:
-    """Whether the plank of a place is in nobody's way and not behind the pillar."""
+    """Whether the plank under a place is in nobody's way and not behind the pillar."""
     assert place.shelf is not None, "a place on a shelf has one"
     shelf, pillar = place.shelf, scene.occluder
     middle_y = shelf.top - SHELF_THICKNESS / 2
-    beside = pillar is None or abs(shelf.edge_x - pillar.x) > pillar.half_width + _GAP
-    above = pillar is None or pillar.top + SHELF_THICKNESS < middle_y
-    return (beside or above) and all(
-        _is_free((float(x), middle_y), SHELF_THICKNESS, swept_K3) for x in np.linspace(shelf.wall_x, shelf.edge_x, 5)
-    )
+    if pillar is not None and pillar.top + SHELF_THICKNESS > middle_y:
+        left, right = sorted((shelf.wall_x, shelf.edge_x))
+        if right > pillar.x - pillar.half_width - _GAP and left < pillar.x + pillar.half_width + _GAP:
+            return False
+    own_part = np.linspace(2 * place.x - shelf.edge_x, shelf.edge_x, 5)
+    return all(_is_free((float(x), middle_y), SHELF_THICKNESS, swept_K3) for x in own_part)

@@ -222,7 +222,7 @@ def _draw_fixtures(scenes: Sequence[Scene], canvas: Canvas) -> tuple[Tensor, Ten
 def _blocks(scenes: Sequence[Scene]) -> list[list[tuple[float, float, float, float]]]:
     """Ledges, then shelves, of all scenes: left, right, lower and upper edge; a kind that no scene has is left out."""
     ledges = [(b.wall_x, b.edge_x, FLOOR_Y, FLOOR_Y + b.height) if (b := s.ledge) else None for s in scenes]
-    shelves = [(b.wall_x, b.edge_x, b.top - SHELF_THICKNESS, b.top) if (b := s.shelf) else None for s in scenes]
+    shelves = [(p.wall_x, p.edge_x, p.top - SHELF_THICKNESS, p.top) if (p := s.shelf) else None for s in scenes]
     return [
         [(min(b[:2]), max(b[:2]), *b[2:]) if b else (_FAR, _FAR + 1, 0.0, 1.0) for b in kind]
         for kind in (ledges, shelves)
