@@ -32,6 +32,7 @@ HIT_GAP = 0.06  # between the outlines, when the push begins
 HIDE_MIN_FRAMES = 2  # out of sight
 SWING_MIN_HEIGHT = 0.02  # above the floor at its lowest
 SWING_MIN_WIDTH = 0.12
+SWING_MIN_SAG = 0.025  # of its path; what rolls on a ledge is as high but goes level
 THROW_MIN_RISE = 0.08
 SINKING_PER_S = 0.12  # slower than this is level
 STEEP = 0.95  # of down to sideways: above it a descent is free, below it there is a ramp
@@ -155,7 +156,8 @@ def _events(thing: Thing, fps: float, until: int | None = None) -> list[tuple[Ev
     if float(np.hypot(np.ptp(x_N), np.ptp(y_N))) < MIN_MOVE:
         return []
     start = float(seen[0])
-    if (low_N - FLOOR_Y).min() > SWING_MIN_HEIGHT and np.ptp(x_N) > SWING_MIN_WIDTH:
+    hangs = (low_N - FLOOR_Y).min() > SWING_MIN_HEIGHT and np.ptp(y_N) > SWING_MIN_SAG
+    if hangs and np.ptp(x_N) > SWING_MIN_WIDTH:
         return [("swing", start)]
     if y_N.max() - y_N[:2].mean() > THROW_MIN_RISE:
         return [("throw", start)]
