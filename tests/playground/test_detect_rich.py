@@ -126,7 +126,7 @@ def test_the_digest_names_the_source_and_is_not_the_first_one() -> None:
 
 def test_bad_frames_are_refused() -> None:
     with pytest.raises(InputError, match="uint8 frames"):
-        detect_rich(np.zeros((8, 64, 64, 3), np.float32), FPS)  # type: ignore[arg-type]  # the mistake under test
+        detect_rich(np.zeros((8, 64, 64, 3), np.float32), FPS)
     with pytest.raises(InputError, match="at least 4 frames"):
         detect_rich(np.zeros((2, 64, 64, 3), np.uint8), FPS)
     with pytest.raises(InputError, match=r"unknown world 'ritch'.*'rich'"):

@@ -21,6 +21,7 @@ from vgen.playground.scene import (
     SPLITS,
     WALL_X,
     Body,
+    Material,
     Scene,
     Start,
 )
@@ -194,8 +195,8 @@ def test_single_events_are_over_in_time_as_in_the_first_world() -> None:
                 assert first(run, "touches_floor", 0) < 24
 
 
-def dropped(material: str) -> Trajectory:
-    body = Body(shape="ball", colour="red", size="medium", material=material)  # type: ignore[arg-type]
+def dropped(material: Material) -> Trajectory:
+    body = Body(shape="ball", colour="red", size="medium", material=material)
     start = (Start(x=0.5, y=0.8),)
     scene = Scene(
         seed=0, event="fall", direction=None, bodies=(body,), starts=start, palette=0, friction=0.3, restitution=0.7
@@ -215,9 +216,9 @@ def test_materials_bounce_as_they_are_said_to() -> None:
 
 
 def test_mass_decides_who_yields_in_a_hit() -> None:
-    def pushed(material: str) -> float:
+    def pushed(material: Material) -> float:
         mover = Body(shape="ball", colour="red", size="medium", material="plain")
-        target = Body(shape="ball", colour="blue", size="medium", material=material)  # type: ignore[arg-type]
+        target = Body(shape="ball", colour="blue", size="medium", material=material)
         starts = (Start(x=0.3, y=FLOOR_Y + 0.085, vx=0.4), Start(x=0.5, y=FLOOR_Y + 0.085))
         scene = Scene(
             seed=0, event="hit", direction="right", bodies=(mover, target), starts=starts, palette=0,
