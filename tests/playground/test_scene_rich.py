@@ -235,7 +235,7 @@ def test_mass_decides_who_yields_in_a_hit() -> None:
     assert pushed("wooden") > pushed("plain") > pushed("metal")
     assert Body(shape="box", colour="red", size="small").mass == pytest.approx(0.13**2)
     assert Body(shape="ball", colour="red", size="small", material="metal").mass == pytest.approx(
-        2.5 * math.pi * 0.065**2
+        MATERIALS["metal"].density * math.pi * 0.065**2
     )
 
 

@@ -86,9 +86,9 @@ class Matter:
 
 MATERIALS: dict[Material, Matter] = {
     "plain": Matter(1.0, 1.0),
-    "rubber": Matter(1.1, 1.05),
-    "metal": Matter(2.5, 0.55),
-    "wooden": Matter(0.7, 0.8),
+    "rubber": Matter(1.05, 1.05),
+    "metal": Matter(1.6, 0.55),
+    "wooden": Matter(0.8, 0.8),
 }
 
 FPS = 12

@@ -70,7 +70,7 @@ HELD_OUT_THEN: frozenset[tuple[Colour, Event]] = frozenset(
 _STREAM = 2**64  # added to the seed: other draws than those of the first world
 _MATERIALS: tuple[Material, ...] = ("plain", *MATERIALS)  # two of five are plain
 _SLOWER = ((FIRST_NATIVE_FRAMES - 1) / FIRST_FPS) / ((NATIVE_FRAMES - 1) / FPS)
-_MAX_MASS_RATIO = 4.0  # of the one that pushes to the one that is pushed, which would be shot away
+_MAX_MASS_RATIO = 3.0  # of the one that pushes to the one that is pushed, which would be shot away
 _CLEARANCE = 0.045  # between a pendulum at its lowest and the floor
 _END_X = 1 - WALL_X - 0.11  # what is pushed stands at most here, to have a way to go
 
@@ -152,11 +152,12 @@ def _actors(event: Event, then: Event | None, dice: Dice) -> Bodies:
         for size in SIZES
         for material in MATERIALS
     )
+    largest = SIZES["small"] if event == "hide" else main.radius  # a pillar takes the room
     least_top = main.radius + _CLEARANCE + 0.015 if event == "swing" else 0.0  # a pendulum must not pass above it
     possible = tuple(
         body
         for body in every
-        if main.mass / _MAX_MASS_RATIO <= body.mass <= main.mass and least_top / 2 <= body.radius <= main.radius
+        if main.mass / _MAX_MASS_RATIO <= body.mass <= main.mass and least_top / 2 <= body.radius <= largest
     )
     return main, dice.pick(possible)
 
@@ -178,7 +179,7 @@ def _on_ramp(ramp: Ramp, x: float, radius: float) -> float:
 
 def _ramp_hit(bodies: Bodies, dice: Dice) -> Staging:
     mover, target = bodies
-    ramp = Ramp(high_x=WALL_X, low_x=WALL_X + dice.uniform(0.30, 0.36), height=dice.uniform(0.19, 0.26))
+    ramp = Ramp(high_x=WALL_X, low_x=WALL_X + dice.uniform(0.30, 0.36), height=dice.uniform(0.17, 0.23))
     x = WALL_X + mover.radius + dice.uniform(0.005, 0.03)
     start = Start(x=x, y=_on_ramp(ramp, x, mover.radius))
     gap = dice.uniform(0.05, 0.10)  # of floor between the ball at the foot of the ramp and what it hits
@@ -191,13 +192,13 @@ def _hide_hit(bodies: Bodies, dice: Dice) -> Staging:
     mover, target = bodies
     r = mover.radius
     x, half = WALL_X + r + 0.005, r + dice.uniform(0.022, 0.032)
-    out_x = x + r + 0.02 + 2 * half + r + 0.02  # where the whole ball shows again
+    out_x = x + r + 0.02 + 2 * half + r + 0.05  # where the whole ball shows again, and a way beyond
     room = _END_X - target.radius - (out_x + r + target.radius)
     before, after = dice.uniform(0, room / 2), dice.uniform(0, room / 2)
     slab = Occluder(x=x + before + r + 0.02 + half, half_width=half, top=FLOOR_Y + 2 * r + dice.uniform(0.08, 0.2))
     hit_x = out_x + before + after
     resting = Start(x=hit_x + r + target.radius, y=FLOOR_Y + target.radius)
-    start = rolling(x, r, (hit_x - x) / dice.uniform(1.4, 1.7))
+    start = rolling(x, r, (hit_x - x) / dice.uniform(1.5, 1.8))
     return Staging(starts=(start, resting), friction=0.04, restitution=0.0, occluder=slab)
 
 
