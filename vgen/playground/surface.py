@@ -47,7 +47,7 @@ def _rubber(at: Spots) -> Tensor:
 def _metal(at: Spots) -> Tensor:
     """Polished: a sharp light, a bright upper half, a dark band along the middle and a dark rim."""
     band = 0.24 * torch.exp(-(((at.dy + 0.12) / 0.17) ** 2))
-    shade = (1 - band) * _marked(at, 0.13) * (1 - 0.42 * _rim(at, 0.25))
+    shade = (1 - band) * _marked(at, 0.08) * (1 - 0.42 * _rim(at, 0.25))
     sheen = 0.24 * ((at.dy - 0.05) / 0.5).clamp(0, 1) * (1 - _rim(at, 0.35))
     spot = 0.95 * torch.exp(-((at.dx + 0.36) ** 2 + (at.dy - 0.40) ** 2) / 0.045)
     return _lightened(at.paint * shade[..., None], torch.maximum(sheen, spot))
