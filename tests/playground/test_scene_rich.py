@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 
 from tests.playground.golden import RICH_GOLDEN, rich_scene_digest
 from vgen.errors import InputError
+from vgen.playground.parts import MATERIALS, Material
 from vgen.playground.scene import (
     COLOURS,
     EVENTS,
     FLOOR_Y,
     HELD_OUT_COMBINATIONS,
     HELD_OUT_FROM_SEED,
-    MATERIALS,
     SPLITS,
     WALL_X,
     Body,
-    Material,
     Scene,
     Start,
 )

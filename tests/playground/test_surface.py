@@ -6,21 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from vgen.playground.parts import MATERIALS, Material
 from vgen.playground.render import PALETTES, render
-from vgen.playground.scene import (
-    COLOURS,
-    FLOOR_Y,
-    MATERIALS,
-    SHAPES,
-    Body,
-    Colour,
-    Ledge,
-    Material,
-    Scene,
-    Shape,
-    Shelf,
-    Start,
-)
+from vgen.playground.scene import COLOURS, FLOOR_Y, SHAPES, Body, Colour, Ledge, Scene, Shape, Shelf, Start
 from vgen.playground.see import see
 from vgen.playground.simulate import Trajectory, simulate
 from vgen.playground.surface import SURFACES

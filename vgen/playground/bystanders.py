@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from vgen.playground.scene import FLOOR_Y, SHELF_THICKNESS, WALL_X, Body, Dice, Scene, Shelf, Start
+from vgen.playground.parts import SHELF_THICKNESS
+from vgen.playground.scene import FLOOR_Y, WALL_X, Body, Dice, Scene, Shelf, Start
 
 __all__ = ["with_bystanders"]
 

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 
 from vgen.errors import InputError
-from vgen.playground.scene import COLOURS, SHAPES, Body, Colour, Direction, Event, Material, Scene, Shape, Size
+from vgen.playground.parts import Material
+from vgen.playground.scene import COLOURS, SHAPES, Body, Colour, Direction, Event, Scene, Shape, Size
 
 __all__ = [
     "EVENT_WORDS",

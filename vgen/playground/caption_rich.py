@@ -21,7 +21,8 @@ from vgen.playground.caption import (
 from vgen.playground.caption import VOCABULARY as FIRST_VOCABULARY
 from vgen.playground.caption import claim_of as first_claim_of
 from vgen.playground.caption import parse as first_parse
-from vgen.playground.scene import SHAPES, Body, Event, Material, Scene, Size, Start
+from vgen.playground.parts import Material
+from vgen.playground.scene import SHAPES, Body, Event, Scene, Size, Start
 
 __all__ = ["CHAIN_PHRASINGS", "RICH_VOCABULARY", "num_rich_variants", "parse_rich", "rich_caption", "rich_claim_of"]
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from vgen.errors import InputError
-from vgen.playground.scene import FLOOR_Y, SHELF_THICKNESS, WALL_X, Colour, Material, Scene
+from vgen.playground.parts import SHELF_THICKNESS, Material
+from vgen.playground.scene import FLOOR_Y, WALL_X, Colour, Scene
 from vgen.playground.simulate import Trajectory
 from vgen.playground.surface import SURFACES, Spots
 

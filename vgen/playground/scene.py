@@ -4,7 +4,7 @@ The world is a side view of the unit square: x to the right, y up, lengths as fr
 A scene is a start state with fixtures, made so that its one named event happens within `NATIVE_FRAMES`; `simulate.py`
 moves it, `render.py` draws it, `caption.py` says it. A new event needs an entry in `EVENTS` and in `STAGINGS`, its
 phrases in `caption.py` and its signs in `detect.py`.
-Scenes of this module are those of the first world; richer ones are staged in `scene_rich.py`, of the same parts.
+Scenes of this module are those of the first world; richer ones are staged in `scene_rich.py`, of the same `parts.py`.
 """
 
 import math
@@ -16,6 +16,21 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 
 from vgen.errors import InputError, nearest
+from vgen.playground.parts import (
+    COLOURS,
+    SHAPES,
+    SIZES,
+    Body,
+    Colour,
+    Ledge,
+    Occluder,
+    Pivot,
+    Ramp,
+    Shape,
+    Shelf,
+    Size,
+    Start,
+)
 
 __all__ = [
     "COLOURS",
@@ -26,11 +41,9 @@ __all__ = [
     "GRAVITY",
     "HELD_OUT_COMBINATIONS",
     "HELD_OUT_FROM_SEED",
-    "MATERIALS",
     "NATIVE_FRAMES",
     "NUM_PALETTES",
     "SHAPES",
-    "SHELF_THICKNESS",
     "SIZES",
     "SPLITS",
     "STAGINGS",
@@ -41,8 +54,6 @@ __all__ = [
     "Direction",
     "Event",
     "Ledge",
-    "Material",
-    "Matter",
     "Occluder",
     "Pivot",
     "Ramp",
@@ -61,42 +72,18 @@ __all__ = [
     "split_of",
 ]
 
-Colour = Literal["red", "yellow", "green", "blue", "purple", "white"]
-Shape = Literal["ball", "box"]
-Size = Literal["small", "medium", "large"]
-Material = Literal["plain", "rubber", "metal", "wooden"]
 Event = Literal["fall", "roll", "throw", "hit", "hide", "slide", "ramp", "swing"]
 Direction = Literal["left", "right"]
 Split = Literal["train", "held_out_seed", "held_out_combination"]
 
-COLOURS: tuple[Colour, ...] = get_args(Colour)
-SHAPES: tuple[Shape, ...] = get_args(Shape)
 EVENTS: tuple[Event, ...] = get_args(Event)
 SPLITS: tuple[Split, ...] = get_args(Split)
-SIZES: dict[Size, float] = {"small": 0.065, "medium": 0.085, "large": 0.11}  # radius of a ball, half a box's side
-
-
-@dataclass(frozen=True, slots=True)
-class Matter:
-    """Mass per area and elasticity of a material, as factors of the plain one's."""
-
-    density: float
-    bounce: float  # 1.05 at most: two bodies that give back more than they took would gain energy
-
-
-MATERIALS: dict[Material, Matter] = {
-    "plain": Matter(1.0, 1.0),
-    "rubber": Matter(1.05, 1.05),
-    "metal": Matter(1.6, 0.55),
-    "wooden": Matter(0.8, 0.8),
-}
 
 FPS = 12
 FRAMES = 65  # of a whole clip
 NATIVE_FRAMES = 33  # within these every event is over or plain to see
 GRAVITY = 2.0  # per s^2: a fall from the top of the square takes about nine frames
 FLOOR_Y = 0.14
-SHELF_THICKNESS = 0.03
 NUM_PALETTES = 5  # of what does not move; their colours stand in `render.py`
 WALL_X = 0.04  # inner face of the left wall; the right one mirrors it
 
@@ -106,83 +93,6 @@ HELD_OUT_COMBINATIONS: frozenset[tuple[Colour, Event]] = frozenset(
 )
 
 _NATIVE_S = (NATIVE_FRAMES - 1) / FPS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """A thing that moves: its looks. Its mass goes with its area and its material."""
-
-    shape: Shape
-    colour: Colour
-    size: Size
-    material: Material = "plain"
-
-    @property
-    def radius(self) -> float:
-        """Radius of a ball or half the side of a box, in world units."""
-        return SIZES[self.size]
-
-    @property
-    def mass(self) -> float:
-        """In units of a plain square of side 1."""
-        area = math.pi * self.radius**2 if self.shape == "ball" else (2 * self.radius) ** 2
-        return MATERIALS[self.material].density * area
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """A body's state at time 0: centre, angle, velocity per second, spin in radians per second (left turn positive)."""
-
-    x: float
-    y: float
-    angle: float = 0.0
-    vx: float = 0.0
-    vy: float = 0.0
-    spin: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ramp:
-    """A solid wedge on the floor: height `height` at `high_x`, down to nothing at `low_x`."""
-
-    high_x: float
-    low_x: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledge:
-    """A solid block on the floor, from the wall at `wall_x` to `edge_x`, its top `height` above the floor."""
-
-    wall_x: float
-    edge_x: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shelf:
-    """A plank on a side wall, from `wall_x` to `edge_x`, with its upper face at y = `top`."""
-
-    wall_x: float
-    edge_x: float
-    top: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occluder:
-    """A slab in front of everything, standing on the floor; it stops nothing."""
-
-    x: float
-    half_width: float
-    top: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pivot:
-    """Where the rod of a pendulum hangs; the rod ends in the first body's centre."""
-
-    x: float
-    y: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from typing import get_args
 
 from vgen.errors import InputError
 from vgen.playground.bystanders import with_bystanders
+from vgen.playground.parts import MATERIALS, Material
 from vgen.playground.scene import (
     COLOURS,
     EVENTS,
     FLOOR_Y,
-    MATERIALS,
     NUM_PALETTES,
     SHAPES,
     SIZES,
@@ -28,7 +28,6 @@ from vgen.playground.scene import (
     Direction,
     Event,
     Ledge,
-    Material,
     Occluder,
     Pivot,
     Ramp,

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vgen.errors import InputError
-from vgen.playground.scene import FLOOR_Y, FRAMES, GRAVITY, MATERIALS, SHELF_THICKNESS, WALL_X, Body, Scene
+from vgen.playground.parts import MATERIALS, SHELF_THICKNESS
+from vgen.playground.scene import FLOOR_Y, FRAMES, GRAVITY, WALL_X, Body, Scene
 
 if TYPE_CHECKING:
     import pymunk

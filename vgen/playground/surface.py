@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vgen.playground.scene import Material
+from vgen.playground.parts import Material
 
 __all__ = ["SURFACES", "Spots"]
 
