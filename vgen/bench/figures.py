@@ -1,6 +1,7 @@
 """Figures of the embedded model and the world it was trained on: `python -m vgen.bench.figures NAME`.
 
 detector   hit rates of the playground's detector on held-out renders, plain and softened
+rich       the same of the rich world's detector, with what agrees by chance
 vae        PSNR of the embedded VAE on held-out scenes
 oracle     largest difference of latents and frames from stock diffusers on the embedded folder
 archive    size and time of 20,000 simulated scenes
@@ -28,6 +29,16 @@ def detector(count: int) -> dict[str, Any]:
     from vgen.playground.bars import detector_bars, soften
 
     return {"plain": detector_bars(count), "softened": detector_bars(count, spoil=soften)}
+
+
+def rich(count: int) -> dict[str, Any]:
+    """Rates on plain and softened renders of the rich world."""
+    from vgen.playground.bars import detector_bars, soften
+
+    return {
+        "plain": detector_bars(count, world="rich"),
+        "softened": detector_bars(count, spoil=soften, world="rich"),
+    }
 
 
 def vae(count: int) -> dict[str, Any]:
@@ -207,6 +218,7 @@ FIGURES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "oracle": (oracle, 24),
     "quantized": (quantized, 8),
     "radial": (radial, 128),
+    "rich": (rich, 300),
     "vae": (vae, 60),
     "windows": (windows, 21),
 }

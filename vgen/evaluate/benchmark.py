@@ -136,6 +136,7 @@ class Benchmark:
             Raises InputError where they are not there or not as they should be.
         default_limit: how many items are taken where no limit is given; None for all.
         fair_parts: whether a part that is spread over its strata is a score too; else one below all is PARTIAL.
+        world: of the playground, whose detector looks; its version is kept with the rows.
         note: what a reader of its figures must know: known defects of the reference that were not copied.
     """
 
@@ -154,4 +155,5 @@ class Benchmark:
     recount: Callable[[Path], Sequence[Score]] | None = None
     default_limit: int | None = None
     fair_parts: bool = False
+    world: str = "first"
     note: str = ""

@@ -18,7 +18,7 @@ from vgen.evaluate.store import Row, Shard, State, Store
 from vgen.judge.calibration.digest import code_digest
 from vgen.judge.card import load_card
 from vgen.judge.judging import versions
-from vgen.playground.detect import digest
+from vgen.playground.detectors import DETECTORS
 
 __all__ = ["Outcome", "Step", "Task", "evaluate", "outcome_of", "selected"]
 
@@ -71,12 +71,13 @@ class Task:
     @property
     def header(self) -> dict[str, Any]:
         """All that decides what a row means."""
+        detector = DETECTORS[self.benchmark.world]
         return {
             "benchmark": self.benchmark.name,
             "judge": self.jury.name,
             "root": None if self.root is None or self.benchmark.draws_root else str(self.root.resolve()),
             "source": dict(self.source.settings),
-            "versions": versions() | {"judge card": load_card().digest[:16], "detector": digest()[:16]},
+            "versions": versions() | {"judge card": load_card().digest[:16], "detector": detector.digest()[:16]},
             "scoring": code_digest(SCORING)[:16],
         }
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from vgen.errors import InputError
+from vgen.playground.parts import Material
 from vgen.playground.scene import COLOURS, SHAPES, Body, Colour, Direction, Event, Scene, Shape, Size
 
 __all__ = [
@@ -99,14 +100,20 @@ class Claim:
 
     Args:
         colours, shapes: of the named bodies, in the order in which they are named.
-        event: the named event.
+        event: the named event, or the first of two.
         direction: where it goes.
+        then: the second event.
+        sizes, materials: of the named bodies, in the same order; "medium" and "plain" where no word says so. Read in
+            texts of the rich world alone (`caption_rich.py`).
     """
 
     colours: tuple[Colour, ...] = ()
     shapes: tuple[Shape, ...] = ()
     event: Event | None = None
     direction: Direction | None = None
+    then: Event | None = None
+    sizes: tuple[Size, ...] = ()
+    materials: tuple[Material, ...] = ()
 
 
 def claim_of(scene: Scene) -> Claim:

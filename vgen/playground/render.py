@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from vgen.errors import InputError
+from vgen.playground.parts import SHELF_THICKNESS, Material
 from vgen.playground.scene import FLOOR_Y, WALL_X, Colour, Scene
 from vgen.playground.simulate import Trajectory
+from vgen.playground.surface import SURFACES, Spots
 
 __all__ = [
     "PAINTS",
@@ -156,6 +158,7 @@ def _render_chunk(scenes: Sequence[Scene], trajectories: Sequence[Trajectory], f
             radius_B=torch.tensor([body.radius for body in looks], device=device),
             ball_B=torch.tensor([body.shape == "ball" for body in looks], device=device),
             paint_B3=torch.tensor([PAINTS[body.colour] for body in looks], device=device),
+            materials=[body.material for body in looks],
         )
         _draw_shadows(clip_BFYX3, batch, slab_BYX, canvas)
         if slot == 0:
@@ -173,6 +176,7 @@ class _Bodies:
     radius_B: Tensor
     ball_B: Tensor
     paint_B3: Tensor
+    materials: list[Material]
 
 
 def _draw_fixtures(scenes: Sequence[Scene], canvas: Canvas) -> tuple[Tensor, Tensor]:
@@ -199,6 +203,10 @@ def _draw_fixtures(scenes: Sequence[Scene], canvas: Canvas) -> tuple[Tensor, Ten
     run = low_x - high_x
     incline = (y_Y1 - FLOOR_Y - top * (low_x - x_X) / run) * run.abs() / torch.hypot(run, top)
     lay(canvas.cover(incline), ramp_colour(fixture, incline))
+    for blocks in _blocks(scenes):
+        left, right, low, high = per_clip(blocks)
+        beyond = torch.maximum((x_X - (left + right) / 2).abs() - (right - left) / 2, low - y_Y1)
+        lay(canvas.cover(torch.maximum(beyond, y_Y1 - high)), ramp_colour(fixture, y_Y1 - high))
     lay(canvas.cover(y_Y1 - FLOOR_Y), floor_colour(paint("floor"), y_Y1))
     lay(canvas.cover(0.5 - WALL_X - (x_X - 0.5).abs()), fixture)
     mid_x, half, high = per_clip(
@@ -210,6 +218,17 @@ def _draw_fixtures(scenes: Sequence[Scene], canvas: Canvas) -> tuple[Tensor, Ten
     pivot_x, pivot_y = per_clip([(p.x, p.y) if (p := s.pivot) else (_FAR, _FAR) for s in scenes])
     lay(canvas.cover(torch.hypot(x_X - pivot_x, y_Y1 - pivot_y) - PIVOT_RADIUS), fixture)
     return to_bytes(still_BYX3), slab_BYX
+
+
+def _blocks(scenes: Sequence[Scene]) -> list[list[tuple[float, float, float, float]]]:
+    """Ledges, then shelves, of all scenes: left, right, lower and upper edge; a kind that no scene has is left out."""
+    ledges = [(b.wall_x, b.edge_x, FLOOR_Y, FLOOR_Y + b.height) if (b := s.ledge) else None for s in scenes]
+    shelves = [(p.wall_x, p.edge_x, p.top - SHELF_THICKNESS, p.top) if (p := s.shelf) else None for s in scenes]
+    return [
+        [(min(b[:2]), max(b[:2]), *b[2:]) if b else (_FAR, _FAR + 1, 0.0, 1.0) for b in kind]
+        for kind in (ledges, shelves)
+        if any(kind)
+    ]
 
 
 def _draw_shadows(clip_BFYX3: Tensor, bodies: _Bodies, slab_BYX: Tensor, canvas: Canvas) -> None:
@@ -270,7 +289,8 @@ def _draw_bodies(clip_BFYX3: Tensor, bodies: _Bodies, slab_BYX: Tensor, canvas: 
 def _shade(dx: Tensor, dy: Tensor, angle: Tensor, bodies: _Bodies, radius_px: Tensor) -> tuple[Tensor, Tensor]:
     """Coverage and colour of bodies at offsets from their centres, in radii; light from the upper left.
 
-    A ball carries a stripe and a box an inset square, both in a darker shade of their own colour.
+    A ball carries a stripe and a box an inset square, both in a darker shade of their own colour; what is not plain
+    looks as `SURFACES` says.
     """
     cos, sin = angle.cos(), angle.sin()
     u, v = (dx * cos + dy * sin), (dy * cos - dx * sin)
@@ -280,7 +300,24 @@ def _shade(dx: Tensor, dy: Tensor, angle: Tensor, bodies: _Bodies, radius_px: Te
     outside = torch.where(ball, from_centre - 1, box_distance(u.abs() - 1, v.abs() - 1))
     cover = (0.5 - outside * radius_px).clamp(0, 1)
     marker = torch.where(ball, v.abs() - 0.2, (block - 0.55).abs() - 0.11)
-    return cover, body_colour(bodies.paint_B3[:, None, None, None], outside, marker, dx, dy, radius_px)
+    paint = bodies.paint_B3[:, None, None, None]
+    colour = body_colour(paint, outside, marker, dx, dy, radius_px)
+    for material, surface in SURFACES.items():
+        if material in bodies.materials:
+            of = torch.tensor([other == material for other in bodies.materials], device=paint.device)
+            colour[of] = surface(
+                Spots(
+                    paint=paint[of],
+                    outside=outside[of],
+                    marker=marker[of],
+                    u=u[of],
+                    v=v[of],
+                    dx=dx[of],
+                    dy=dy[of],
+                    radius_px=radius_px[of],
+                )
+            )
+    return cover, colour
 
 
 def box_distance(beyond_u: Tensor, beyond_v: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ The world is a side view of the unit square: x to the right, y up, lengths as fr
 A scene is a start state with fixtures, made so that its one named event happens within `NATIVE_FRAMES`; `simulate.py`
 moves it, `render.py` draws it, `caption.py` says it. A new event needs an entry in `EVENTS` and in `STAGINGS`, its
 phrases in `caption.py` and its signs in `detect.py`.
+Scenes of this module are those of the first world; richer ones are staged in `scene_rich.py`, of the same `parts.py`.
 """
 
 import math
@@ -15,6 +16,21 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 
 from vgen.errors import InputError, nearest
+from vgen.playground.parts import (
+    COLOURS,
+    SHAPES,
+    SIZES,
+    Body,
+    Colour,
+    Ledge,
+    Occluder,
+    Pivot,
+    Ramp,
+    Shape,
+    Shelf,
+    Size,
+    Start,
+)
 
 __all__ = [
     "COLOURS",
@@ -30,37 +46,38 @@ __all__ = [
     "SHAPES",
     "SIZES",
     "SPLITS",
+    "STAGINGS",
     "WALL_X",
     "Body",
     "Colour",
     "Dice",
     "Direction",
     "Event",
+    "Ledge",
     "Occluder",
     "Pivot",
     "Ramp",
     "Scene",
     "Shape",
+    "Shelf",
     "Size",
     "Split",
+    "Staging",
     "Start",
+    "mirrored",
+    "rolling",
     "sample_scene",
     "scenes",
+    "scenes_of",
     "split_of",
 ]
 
-Colour = Literal["red", "yellow", "green", "blue", "purple", "white"]
-Shape = Literal["ball", "box"]
-Size = Literal["small", "medium", "large"]
 Event = Literal["fall", "roll", "throw", "hit", "hide", "slide", "ramp", "swing"]
 Direction = Literal["left", "right"]
 Split = Literal["train", "held_out_seed", "held_out_combination"]
 
-COLOURS: tuple[Colour, ...] = get_args(Colour)
-SHAPES: tuple[Shape, ...] = get_args(Shape)
 EVENTS: tuple[Event, ...] = get_args(Event)
 SPLITS: tuple[Split, ...] = get_args(Split)
-SIZES: dict[Size, float] = {"small": 0.065, "medium": 0.085, "large": 0.11}  # radius of a ball, half a box's side
 
 FPS = 12
 FRAMES = 65  # of a whole clip
@@ -79,71 +96,22 @@ _NATIVE_S = (NATIVE_FRAMES - 1) / FPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """A thing that moves: its looks. Its mass goes with its area."""
-
-    shape: Shape
-    colour: Colour
-    size: Size
-
-    @property
-    def radius(self) -> float:
-        """Radius of a ball or half the side of a box, in world units."""
-        return SIZES[self.size]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """A body's state at time 0: centre, angle, velocity per second, spin in radians per second (left turn positive)."""
-
-    x: float
-    y: float
-    angle: float = 0.0
-    vx: float = 0.0
-    vy: float = 0.0
-    spin: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ramp:
-    """A solid wedge on the floor: height `height` at `high_x`, down to nothing at `low_x`."""
-
-    high_x: float
-    low_x: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occluder:
-    """A slab in front of everything, standing on the floor; it stops nothing."""
-
-    x: float
-    half_width: float
-    top: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pivot:
-    """Where the rod of a pendulum hangs; the rod ends in the first body's centre."""
-
-    x: float
-    y: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Ground truth of one clip before anything moves.
 
     Args:
         seed: the scene's name; `sample_scene(seed)` makes it again.
-        event: the one named event; it is the first body's.
-        direction: where the event goes, seen by the viewer; None for those without one (fall, swing).
-        bodies: one, or two of different colours for `hit`, the moving one first.
+        event: the one named event, or the first of two; it is the first body's.
+        direction: where it goes, seen by the viewer; None for those without one (fall or swing alone).
+        bodies: of different colours: the moving one first, then the one that it hits, if it does, then bystanders.
         starts: state of each body at time 0.
         palette: index into the `PALETTES` of `render.py`.
         friction: of each body on floor and ramp (Coulomb).
         restitution: of each body on floor and ramp.
-        ramp, occluder, pivot: the fixture that the event needs.
+        ramp, occluder, pivot, ledge: the fixtures that the events need.
+        then: the second event; the first body's too.
+        shelf: where bystanders may rest.
+        fps: frames per second of its clips.
     """
 
     seed: int
@@ -157,6 +125,15 @@ class Scene:
     ramp: Ramp | None = None
     occluder: Occluder | None = None
     pivot: Pivot | None = None
+    then: Event | None = None
+    ledge: Ledge | None = None
+    shelf: Shelf | None = None
+    fps: int = FPS
+
+    @property
+    def bystanders(self) -> tuple[Body, ...]:
+        """The bodies that have no part in the events."""
+        return self.bodies[2 if "hit" in (self.event, self.then) else 1 :]
 
 
 _Option = TypeVar("_Option")
@@ -176,7 +153,7 @@ class Dice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Staging:
+class Staging:
     """What an event's staging adds to a drawn cast; always moving to the right."""
 
     starts: tuple[Start, ...]
@@ -185,6 +162,7 @@ class _Staging:
     ramp: Ramp | None = None
     occluder: Occluder | None = None
     pivot: Pivot | None = None
+    ledge: Ledge | None = None
 
 
 def sample_scene(seed: int) -> Scene:
@@ -202,7 +180,7 @@ def sample_scene(seed: int) -> Scene:
     palette = dice.pick(tuple(range(NUM_PALETTES)))
     staging = STAGINGS[event](bodies, dice)
     if heading == "left":
-        staging = _mirrored(staging)
+        staging = mirrored(staging)
     return Scene(
         seed=seed,
         event=event,
@@ -237,10 +215,17 @@ def scenes(split: Split, count: int, start: int = 0) -> Iterator[Scene]:
     Raises:
         InputError: for an unknown split.
     """
+    yield from scenes_of(sample_scene, split_of, split, count, start)
+
+
+def scenes_of(
+    sample: Callable[[int], Scene], split_of: Callable[[Scene], Split], split: Split, count: int, start: int
+) -> Iterator[Scene]:
+    """As `scenes`, of any world: its sampler and its splits."""
     if split not in SPLITS:
         raise InputError(f"unknown split '{split}'; {nearest(split, SPLITS)}")
     base = 0 if split == "train" else HELD_OUT_FROM_SEED
-    drawn = (sample_scene(seed) for seed in count_from(base + start))
+    drawn = (sample(seed) for seed in count_from(base + start))
     matching = (scene for scene in drawn if split_of(scene) == split)
     for _ in range(count):
         yield next(matching)
@@ -265,20 +250,20 @@ def _cast(event: Event, dice: Dice) -> tuple[Body, ...]:
     return main, Body(shape=dice.pick(SHAPES), colour=dice.pick(others), size=dice.pick(movable))
 
 
-def _stage_fall(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_fall(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     ball = bodies[0].shape == "ball"
     start = Start(x=dice.uniform(0.25, 0.75), y=dice.uniform(0.68, 0.85))
-    return _Staging(starts=(start,), restitution=dice.uniform(0.65, 0.78) if ball else dice.uniform(0.5, 0.6))
+    return Staging(starts=(start,), restitution=dice.uniform(0.65, 0.78) if ball else dice.uniform(0.5, 0.6))
 
 
-def _stage_roll(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_roll(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     radius = bodies[0].radius
     x = WALL_X + radius + dice.uniform(0.02, 0.08)
     room = 1 - WALL_X - radius - x
-    return _Staging(starts=(_rolling(x, radius, room * dice.uniform(0.7, 0.97) / _NATIVE_S),))
+    return Staging(starts=(rolling(x, radius, room * dice.uniform(0.7, 0.97) / _NATIVE_S),))
 
 
-def _stage_throw(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_throw(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     start = Start(
         x=WALL_X + bodies[0].radius + dice.uniform(0.02, 0.08),
         y=dice.uniform(0.27, 0.40),
@@ -287,24 +272,22 @@ def _stage_throw(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
         spin=dice.uniform(-1.5, -0.5),
     )
     if bodies[0].shape == "box":  # a lively box would kick off its corner in any direction
-        return _Staging(starts=(start,), friction=0.2, restitution=0.15)
-    return _Staging(starts=(start,), restitution=dice.uniform(0.45, 0.6))
+        return Staging(starts=(start,), friction=0.2, restitution=0.15)
+    return Staging(starts=(start,), restitution=dice.uniform(0.45, 0.6))
 
 
-def _stage_hit(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_hit(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     mover, target = bodies
     x = WALL_X + mover.radius + dice.uniform(0.005, 0.03)
     gap = dice.uniform(0.16, 0.24)
     speed = gap / dice.uniform(0.45, 0.6)
-    if mover.shape == "ball":
-        start = _rolling(x, mover.radius, speed)
-    else:
-        start = Start(x=x, y=FLOOR_Y + mover.radius, vx=speed)
+    sliding = Start(x=x, y=FLOOR_Y + mover.radius, vx=speed)
+    start = rolling(x, mover.radius, speed) if mover.shape == "ball" else sliding
     resting = Start(x=x + mover.radius + gap + target.radius, y=FLOOR_Y + target.radius)
-    return _Staging(starts=(start, resting), friction=0.04, restitution=0.0)
+    return Staging(starts=(start, resting), friction=0.04, restitution=0.0)
 
 
-def _stage_hide(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_hide(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     radius = bodies[0].radius
     slab = Occluder(
         x=dice.uniform(0.47, 0.53),
@@ -314,10 +297,10 @@ def _stage_hide(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     x = WALL_X + radius + dice.uniform(0.01, 0.03)
     reappeared = slab.x + slab.half_width + radius + 0.01
     end = dice.uniform(reappeared + 0.02, 1 - WALL_X - radius)
-    return _Staging(starts=(_rolling(x, radius, (end - x) / _NATIVE_S),), occluder=slab)
+    return Staging(starts=(rolling(x, radius, (end - x) / _NATIVE_S),), occluder=slab)
 
 
-def _stage_slide(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_slide(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     half = bodies[0].radius
     x = WALL_X + half + dice.uniform(0.02, 0.08)
     distance = (1 - WALL_X - half - x) * dice.uniform(0.6, 0.92)
@@ -325,29 +308,29 @@ def _stage_slide(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
     # Constant deceleration mu*g: distance = v*t/2 and v = mu*g*t.
     speed = 2 * distance / duration_s
     start = Start(x=x, y=FLOOR_Y + half, vx=speed)
-    return _Staging(starts=(start,), friction=speed / (GRAVITY * duration_s), restitution=0.0)
+    return Staging(starts=(start,), friction=speed / (GRAVITY * duration_s), restitution=0.0)
 
 
-def _stage_ramp(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_ramp(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     radius = bodies[0].radius
     ramp = Ramp(high_x=WALL_X, low_x=WALL_X + dice.uniform(0.46, 0.56), height=dice.uniform(0.18, 0.28))
     slope = math.atan2(ramp.height, ramp.low_x - ramp.high_x)
     x = WALL_X + radius + dice.uniform(0.01, 0.05)
     # The centre lies one radius off the incline, whose line passes through (low_x, FLOOR_Y).
     y = FLOOR_Y + (ramp.low_x - x) * math.tan(slope) + radius / math.cos(slope)
-    return _Staging(starts=(Start(x=x, y=y),), friction=0.6, restitution=0.0, ramp=ramp)
+    return Staging(starts=(Start(x=x, y=y),), friction=0.6, restitution=0.0, ramp=ramp)
 
 
-def _stage_swing(bodies: tuple[Body, ...], dice: Dice) -> _Staging:
+def _stage_swing(bodies: tuple[Body, ...], dice: Dice) -> Staging:
     pivot = Pivot(x=dice.uniform(0.46, 0.54), y=dice.uniform(0.86, 0.92))
     length = dice.uniform(0.36, 0.46)
     room = min(pivot.x, 1 - pivot.x) - WALL_X - bodies[0].radius - 0.02
     swing = math.asin(min(0.85, room / length)) * dice.uniform(0.8, 1.0)
     start = Start(x=pivot.x - length * math.sin(swing), y=pivot.y - length * math.cos(swing), angle=-swing)
-    return _Staging(starts=(start,), pivot=pivot)
+    return Staging(starts=(start,), pivot=pivot)
 
 
-STAGINGS: dict[Event, Callable[[tuple[Body, ...], Dice], _Staging]] = {
+STAGINGS: dict[Event, Callable[[tuple[Body, ...], Dice], Staging]] = {
     "fall": _stage_fall,
     "roll": _stage_roll,
     "throw": _stage_throw,
@@ -359,18 +342,19 @@ STAGINGS: dict[Event, Callable[[tuple[Body, ...], Dice], _Staging]] = {
 }
 
 
-def _rolling(x: float, radius: float, speed: float) -> Start:
+def rolling(x: float, radius: float, speed: float) -> Start:
     """A ball on the floor that already rolls without slipping."""
     return Start(x=x, y=FLOOR_Y + radius, vx=speed, spin=-speed / radius)
 
 
-def _mirrored(staging: _Staging) -> _Staging:
+def mirrored(staging: Staging) -> Staging:
     """The same staging seen in a mirror: what went right goes left."""
-    ramp, occluder, pivot = staging.ramp, staging.occluder, staging.pivot
+    ramp, occluder, pivot, ledge = staging.ramp, staging.occluder, staging.pivot, staging.ledge
     return replace(
         staging,
         starts=tuple(replace(s, x=1 - s.x, vx=-s.vx, angle=-s.angle, spin=-s.spin) for s in staging.starts),
         ramp=ramp and replace(ramp, high_x=1 - ramp.high_x, low_x=1 - ramp.low_x),
         occluder=occluder and replace(occluder, x=1 - occluder.x),
         pivot=pivot and replace(pivot, x=1 - pivot.x),
+        ledge=ledge and replace(ledge, wall_x=1 - ledge.wall_x, edge_x=1 - ledge.edge_x),
     )

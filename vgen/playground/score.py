@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from vgen.errors import InputError
-from vgen.playground.caption import Claim, caption
-from vgen.playground.detect import Agreement, Detection, agrees, digest
-from vgen.playground.scene import SPLITS, Scene, Split, scenes
+from vgen.playground.caption import Claim
+from vgen.playground.detect import Agreement
+from vgen.playground.detect_rich import RichAgreement
+from vgen.playground.detectors import DETECTORS, AnyDetection, agreement_of
+from vgen.playground.scene import SPLITS, Scene, Split
+from vgen.playground.worlds import world_named
 
 __all__ = [
     "ASPECTS",
@@ -30,8 +33,8 @@ HELD_OUT: tuple[Split, ...] = ("held_out_seed", "held_out_combination")
 
 _Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
-# What is counted, each over the cases that name it (`overall`: over all).
-ASPECTS: tuple[str, ...] = ("colours", "shapes", "event", "direction", "motion", "overall")
+# What is counted in the first world, each over the cases that name it (`overall`: over all).
+ASPECTS: tuple[str, ...] = DETECTORS["first"].aspects
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Case:
 
     split: Split
     claim: Claim
-    detection: Detection
+    detection: AnyDetection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,8 @@ class SplitScore:
     """Rates of one group of cases.
 
     Args:
-        rates: per aspect of `ASPECTS`; `motion` is the event and, where one is named, the direction.
+        rates: per aspect of the world's detector; `motion` is the event and, where they are named, the direction, the
+            second event and the order of the two.
         chance: share per aspect when each clip is held against every *other* prompt of the group in turn, which is the
             mean over all shufflings; None for a single case.
     """
@@ -100,63 +104,76 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     return low, 1.0 if right == total else centre + half
 
 
-def score(cases: Sequence[Case]) -> Report:
+def score(cases: Sequence[Case], world: str = "first") -> Report:
     """Scores clips against their prompts.
 
+    Args:
+        cases: looked at by the detector of one world.
+        world: a key of `WORLDS`.
+
     Raises:
-        InputError: for no cases.
+        InputError: for no cases, or an unknown world.
     """
+    detector = DETECTORS[world_named(world).name]
     if not cases:
         raise InputError("nothing to score: got 0 clips")
     groups = {"all": list(cases)} | {split: [case for case in cases if case.split == split] for split in SPLITS}
-    return Report(scores={name: _score_group(group) for name, group in groups.items() if group}, detector=digest())
+    scores = {name: _score_group(group, detector.aspects) for name, group in groups.items() if group}
+    return Report(scores=scores, detector=detector.digest())
 
 
-def held_out_prompts(count: int, split: Split) -> list[tuple[Scene, str]]:
-    """`count` scenes of a held-out split, each with one of its captions; the same ones every time.
+def held_out_prompts(count: int, split: Split, world: str = "first") -> list[tuple[Scene, str]]:
+    """`count` scenes of a world's held-out split, each with one of its captions; the same ones every time.
 
     Raises:
-        InputError: for the training split.
+        InputError: for the training split, or an unknown world.
     """
+    place = world_named(world)
     if split == "train":
         raise InputError(
             "prompts of the training split are not held out; possible: held_out_seed, held_out_combination"
         )
-    return [(scene, caption(scene, scene.seed)) for scene in scenes(split, count)]
+    return [(scene, place.caption(scene, scene.seed)) for scene in place.scenes(split, count)]
 
 
 @cache
-def held_out_turns(count: int) -> tuple[tuple[Split, Scene, str], ...]:
+def held_out_turns(count: int, world: str = "first") -> tuple[tuple[Split, Scene, str], ...]:
     """`count` held-out prompts with their scenes, of the held-out splits in turns; the same ones every time."""
-    drawn = [[(split, *pair) for pair in held_out_prompts(-(-count // len(HELD_OUT)), split)] for split in HELD_OUT]
+    each = -(-count // len(HELD_OUT))
+    drawn = [[(split, *pair) for pair in held_out_prompts(each, split, world)] for split in HELD_OUT]
     return tuple(prompt for turn in zip(*drawn, strict=True) for prompt in turn)[:count]
 
 
-def _score_group(cases: Sequence[Case]) -> SplitScore:
-    own = [_aspects(agrees(case.detection, case.claim), case.claim) for case in cases]
+def _score_group(cases: Sequence[Case], aspects: Sequence[str]) -> SplitScore:
+    own = [_aspects(agreement_of(case.detection, case.claim), case.claim) for case in cases]
     foreign = [
-        _aspects(agrees(clip.detection, other.claim), other.claim)
+        _aspects(agreement_of(clip.detection, other.claim), other.claim)
         for clip in cases
         for other in cases
         if other is not clip
     ]
     return SplitScore(
-        rates={aspect: _rate(own, aspect) for aspect in ASPECTS},
-        chance={aspect: _rate(foreign, aspect).value for aspect in ASPECTS},
+        rates={aspect: _rate(own, aspect) for aspect in aspects},
+        chance={aspect: _rate(foreign, aspect).value for aspect in aspects},
     )
 
 
-def _aspects(agreement: Agreement, claim: Claim) -> dict[str, bool | None]:
+def _aspects(agreement: Agreement | RichAgreement, claim: Claim) -> dict[str, bool | None]:
     """Per aspect whether it is right; None where the claim does not name it."""
     colours = agreement.colours if claim.colours else None
     shapes = agreement.shapes if claim.shapes else None
     event = agreement.event if claim.event else None
     direction = agreement.direction if claim.direction else None
-    named = [part for part in (event, direction) if part is not None]
+    then, order = None, None
+    if isinstance(agreement, RichAgreement) and claim.then:
+        then, order = agreement.then, agreement.order
+    named = [part for part in (event, then, order, direction) if part is not None]
     return {
         "colours": colours,
         "shapes": shapes,
         "event": event,
+        "then": then,
+        "order": order,
         "direction": direction,
         "motion": all(named) if named else None,
         "overall": agreement.overall,

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vgen.errors import InputError
-from vgen.playground.scene import FLOOR_Y, FPS, FRAMES, GRAVITY, WALL_X, Body, Scene
+from vgen.playground.parts import MATERIALS, SHELF_THICKNESS
+from vgen.playground.scene import FLOOR_Y, FRAMES, GRAVITY, WALL_X, Body, Scene
 
 if TYPE_CHECKING:
     import pymunk
 
 __all__ = ["LAWS", "MOMENTS", "Moment", "Trajectory", "laws_of", "simulate"]
 
-Kind = Literal["touches_floor", "touches_wall", "touches_ramp", "hits", "hidden", "reappears", "rests"]
+Kind = Literal["touches_floor", "touches_wall", "touches_ramp", "hits", "hidden", "reappears", "rests", "touches_ledge"]
 MOMENTS: tuple[Kind, ...] = get_args(Kind)
 
 LAWS: tuple[str, ...] = (
@@ -35,7 +36,7 @@ LAWS: tuple[str, ...] = (
     "colour",
 )
 
-_SUBSTEPS = 12  # 144 steps a second: a fast ball moves a tenth of its radius per step
+_STEPS_PER_S = 144  # a fast ball moves a tenth of its radius per step
 _FLOOR_FRICTION = 3.0  # pymunk multiplies frictions: high here, low on bodies, so bodies hardly drag each other
 _DENSITY = 100.0
 _THICKNESS = 0.5  # of floor and walls, outwards: nothing tunnels
@@ -72,17 +73,18 @@ class Trajectory:
 
 def laws_of(scene: Scene) -> tuple[str, ...]:
     """The laws of `LAWS` that a scene puts to the test; all hold in every scene that `simulate` moves."""
+    events = {scene.event, scene.then}
     needs = {
-        "restitution": scene.event in ("fall", "throw"),
-        "friction": scene.event in ("slide", "ramp", "roll"),
-        "momentum": scene.event == "hit",
+        "restitution": not events.isdisjoint(("fall", "throw")),
+        "friction": not events.isdisjoint(("slide", "ramp", "roll")),
+        "momentum": "hit" in events,
         "permanence": scene.occluder is not None,
     }
     return tuple(law for law in LAWS if needs.get(law, True))
 
 
 def simulate(scene: Scene, frames: int = FRAMES) -> Trajectory:
-    """Moves a scene for `frames` frames at `FPS`, frame 0 being its start.
+    """Moves a scene for `frames` frames at its rate, frame 0 being its start.
 
     The same scene gives the same states: fixed substeps, one space per scene, one thread.
 
@@ -92,16 +94,17 @@ def simulate(scene: Scene, frames: int = FRAMES) -> Trajectory:
     if frames < 1:
         raise InputError(f"a trajectory needs at least 1 frame, got {frames}")
     log = _ContactLog()
+    substeps = round(_STEPS_PER_S / scene.fps)
     space, bodies = _build(scene, log)
     states_NF3 = np.empty((len(bodies), frames, 3))
     for frame in range(frames):
         log.frame = frame
         if frame:
-            for _ in range(_SUBSTEPS):
-                space.step(1 / (FPS * _SUBSTEPS))
+            for _ in range(substeps):
+                space.step(1 / (scene.fps * substeps))
         for index, body in enumerate(bodies):
             states_NF3[index, frame] = (body.position.x, body.position.y, math.remainder(body.angle, 2 * math.pi))
-    moments = [*log.moments, *_hidings(scene, states_NF3), *_rests(states_NF3)]
+    moments = [*log.moments, *_hidings(scene, states_NF3), *_rests(states_NF3, scene.fps)]
     moments.sort(key=lambda moment: (moment.frame, MOMENTS.index(moment.kind), moment.bodies))
     return Trajectory(states_NF3.astype(np.float16), tuple(moments))
 
@@ -115,7 +118,12 @@ class _ContactLog:
         self._latest: dict[tuple[Kind, tuple[int, ...]], int] = {}
 
     def begin(self, arbiter: "pymunk.Arbiter", _space: "pymunk.Space", _data: object) -> None:
-        kinds: dict[int, Kind] = {_FLOOR: "touches_floor", _WALL: "touches_wall", _RAMP: "touches_ramp"}
+        kinds: dict[int, Kind] = {
+            _FLOOR: "touches_floor",
+            _WALL: "touches_wall",
+            _RAMP: "touches_ramp",
+            _LEDGE: "touches_ledge",
+        }
         types = [shape.collision_type for shape in arbiter.shapes]
         bodies = tuple(sorted(kind - _FIRST_BODY for kind in types if kind >= _FIRST_BODY))
         still = [kind for kind in types if kind < _FIRST_BODY]
@@ -127,7 +135,7 @@ class _ContactLog:
             self.moments.append(Moment(kind=kind, frame=self.frame, bodies=bodies))
 
 
-_FLOOR, _WALL, _RAMP, _FIRST_BODY = 1, 2, 3, 4  # collision types
+_FLOOR, _WALL, _RAMP, _LEDGE, _FIRST_BODY = 1, 2, 3, 4, 5  # collision types
 _BODY_ELASTICITY = math.sqrt(_BODY_RESTITUTION)  # pymunk multiplies the values of the two that touch
 
 
@@ -146,7 +154,7 @@ def _build(scene: Scene, log: _ContactLog) -> "tuple[pymunk.Space, list[pymunk.B
         body.position, body.angle = (start.x, start.y), start.angle
         body.velocity, body.angular_velocity = (start.vx, start.vy), start.spin
         shape.friction = scene.friction / _FLOOR_FRICTION
-        shape.elasticity = _BODY_ELASTICITY
+        shape.elasticity = _BODY_ELASTICITY * MATERIALS[looks.material].bounce
         shape.collision_type = _FIRST_BODY + index
         space.add(body, shape)
         bodies.append(body)
@@ -158,18 +166,18 @@ def _build(scene: Scene, log: _ContactLog) -> "tuple[pymunk.Space, list[pymunk.B
 def _body_and_shape(looks: Body) -> "tuple[pymunk.Body, pymunk.Shape]":
     import pymunk
 
-    r = looks.radius
+    r, density = looks.radius, _DENSITY * MATERIALS[looks.material].density
     if looks.shape == "ball":
-        mass = _DENSITY * math.pi * r**2
+        mass = density * math.pi * r**2
         body = pymunk.Body(mass, pymunk.moment_for_circle(mass, 0, r))
         return body, pymunk.Circle(body, r)
-    mass = _DENSITY * (2 * r) ** 2
+    mass = density * (2 * r) ** 2
     body = pymunk.Body(mass, pymunk.moment_for_box(mass, (2 * r, 2 * r)))
     return body, pymunk.Poly.create_box(body, (2 * r, 2 * r))
 
 
 def _add_fixtures(space: "pymunk.Space", scene: Scene) -> None:
-    """Floor, two walls and the ramp: static, smooth walls, rough floor. The occluder stops nothing."""
+    """Floor, walls, ramp, ledge and shelf: static, smooth walls, all else rough. The occluder stops nothing."""
     import pymunk
 
     def add(shape: "pymunk.Shape", kind: int, friction: float, restitution: float) -> None:
@@ -187,6 +195,12 @@ def _add_fixtures(space: "pymunk.Space", scene: Scene) -> None:
         ramp = scene.ramp
         corners = [(ramp.high_x, FLOOR_Y), (ramp.low_x, FLOOR_Y), (ramp.high_x, FLOOR_Y + ramp.height)]
         add(pymunk.Poly(space.static_body, corners), _RAMP, _FLOOR_FRICTION, bounce)
+    if (ledge := scene.ledge) is not None:
+        left, right = sorted((ledge.wall_x, ledge.edge_x))
+        add(slab(left, FLOOR_Y, right, FLOOR_Y + ledge.height), _LEDGE, _FLOOR_FRICTION, bounce)
+    if (shelf := scene.shelf) is not None:
+        left, right = sorted((shelf.wall_x, shelf.edge_x))
+        add(slab(left, shelf.top - SHELF_THICKNESS, right, shelf.top), _LEDGE, _FLOOR_FRICTION, bounce)
 
 
 def _hidings(scene: Scene, states_NF3: npt.NDArray[np.float64]) -> list[Moment]:
@@ -202,12 +216,12 @@ def _hidings(scene: Scene, states_NF3: npt.NDArray[np.float64]) -> list[Moment]:
     return moments
 
 
-def _rests(states_NF3: npt.NDArray[np.float64]) -> list[Moment]:
+def _rests(states_NF3: npt.NDArray[np.float64], fps: int) -> list[Moment]:
     """When a body that had moved comes to rest for good (until the end of the trajectory)."""
     moments = []
     for index, state_F3 in enumerate(states_NF3):
         step_F = np.hypot(*np.diff(state_F3[:, :2], axis=0).T)
-        moving = np.flatnonzero(step_F > _REST_PER_S / FPS)
+        moving = np.flatnonzero(step_F > _REST_PER_S / fps)
         if moving.size and moving[-1] + 1 < len(step_F):
             moments.append(Moment(kind="rests", frame=int(moving[-1]) + 2, bodies=(index,)))
     return moments

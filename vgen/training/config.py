@@ -14,9 +14,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from vgen.errors import ConfigError
+from vgen.errors import ConfigError, nearest
+from vgen.playground.worlds import WORLDS
 
-__all__ = ["DiTRecipe", "LatentsRecipe", "PlaygroundTraining", "VAERecipe", "read_training_config", "recipe_digest"]
+__all__ = [
+    "DiTRecipe",
+    "LatentsRecipe",
+    "PlaygroundTraining",
+    "VAERecipe",
+    "read_training_config",
+    "recipe_digest",
+    "stage_digest",
+]
 
 
 @dataclass(kw_only=True)
@@ -84,6 +93,7 @@ class PlaygroundTraining:
     """All stages of the embedded model."""
 
     seed: int = 0
+    world: str = "first"  # of the playground, a key of WORLDS
     size: int = 96  # rows and columns, pixels
     num_frames: int = 33  # native length
     vae: VAERecipe = field(default_factory=VAERecipe)
@@ -95,7 +105,7 @@ def read_training_config(path: Path | None = None) -> PlaygroundTraining:
     """The recipe in a YAML file, over the defaults; the packaged `configs/training/playground.yaml` where None.
 
     Raises:
-        ConfigError: unreadable, an unknown key, or a value of the wrong type.
+        ConfigError: unreadable, an unknown key or world, or a value of the wrong type.
     """
     source = path or files("vgen").joinpath("configs", "training", "playground.yaml")
     try:
@@ -106,7 +116,15 @@ def read_training_config(path: Path | None = None) -> PlaygroundTraining:
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"training config {source}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, PlaygroundTraining), "a structured merge keeps its schema"
+    if config.world not in WORLDS:
+        raise ConfigError(f"training config {source}: unknown world '{config.world}'; {nearest(config.world, WORLDS)}")
     return config
+
+
+def stage_digest(config: PlaygroundTraining, recipe: object, *more: str) -> str:
+    """Names what one stage trains with; that of the first world is as it was before there were others."""
+    other = [] if config.world == "first" else [config.world]
+    return recipe_digest(config.seed, config.size, recipe, *more, *other)
 
 
 def recipe_digest(*parts: object) -> str:

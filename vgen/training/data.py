@@ -10,20 +10,22 @@ import torch
 from torch import Tensor
 
 from vgen.playground.render import render
-from vgen.playground.scene import FRAMES, Scene, sample_scene, scenes, split_of
+from vgen.playground.scene import Scene
 from vgen.playground.simulate import Trajectory, simulate
+from vgen.playground.worlds import world_named
 
 __all__ = ["crops", "held_out_clips", "next_scenes", "to_model_range"]
 
 _FOLLOW = 0.75  # share of crops that are centred near a body; the rest falls anywhere
 
 
-def next_scenes(index: int, batch: int) -> tuple[list[Scene], int]:
-    """The next training scenes from seed `index` on, and the seed to go on from."""
+def next_scenes(index: int, batch: int, world: str = "first") -> tuple[list[Scene], int]:
+    """The next training scenes of a world from seed `index` on, and the seed to go on from."""
+    place = world_named(world)
     found: list[Scene] = []
     for seed in count(index):
-        scene = sample_scene(seed)
-        if split_of(scene) == "train":
+        scene = place.sample(seed)
+        if place.split_of(scene) == "train":
             found.append(scene)
         if len(found) == batch:
             return found, seed + 1
@@ -31,7 +33,7 @@ def next_scenes(index: int, batch: int) -> tuple[list[Scene], int]:
 
 
 def crops(
-    index: int, *, batch: int, frames: int, size: int, crop: int, generator: torch.Generator
+    index: int, *, batch: int, frames: int, size: int, crop: int, generator: torch.Generator, world: str = "first"
 ) -> tuple[Tensor, int]:
     """Square crops of training clips, most of them with a body in sight.
 
@@ -42,23 +44,29 @@ def crops(
         size: rows and columns of the whole picture.
         crop: rows and columns of a crop; `size` for whole pictures.
         generator: of places and stretch.
+        world: a key of `WORLDS`.
 
     Returns:
         video_BCFYX in -1..1, and the seed to go on from.
     """
-    drawn, index = next_scenes(index, batch)
-    start = int(torch.randint(FRAMES - frames + 1, (), generator=generator))
-    trajectories = [simulate(scene) for scene in drawn]
+    whole = world_named(world).frames
+    drawn, index = next_scenes(index, batch, world)
+    start = int(torch.randint(whole - frames + 1, (), generator=generator))
+    trajectories = [simulate(scene, whole) for scene in drawn]
     clip_BFYX3 = render(drawn, trajectories, height=size, width=size, frames=slice(start, start + frames))
     corners = [_corner(t, start + frames // 2, size, crop, generator) for t in trajectories]
     cut = [clip[:, y : y + crop, x : x + crop] for clip, (y, x) in zip(clip_BFYX3, corners, strict=True)]
     return to_model_range(torch.stack(cut)), index
 
 
-def held_out_clips(split: str, count: int, *, size: int, frames: int) -> tuple[list[Scene], Tensor]:
-    """The first scenes of a held-out split, and their clips, uint8 [B, F, Y, X, 3]."""
-    drawn = list(scenes(split, count))  # type: ignore[arg-type]  # `scenes` refuses an unknown split itself
-    return drawn, render(drawn, [simulate(s) for s in drawn], height=size, width=size, frames=slice(0, frames))
+def held_out_clips(
+    split: str, count: int, *, size: int, frames: int, world: str = "first"
+) -> tuple[list[Scene], Tensor]:
+    """The first scenes of a world's held-out split, and their clips, uint8 [B, F, Y, X, 3]."""
+    place = world_named(world)
+    drawn = list(place.scenes(split, count))  # type: ignore[arg-type]  # `scenes` refuses an unknown split itself
+    moved = [simulate(scene, place.frames) for scene in drawn]
+    return drawn, render(drawn, moved, height=size, width=size, frames=slice(0, frames))
 
 
 def to_model_range(clip_BFYX3: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
+from vgen.errors import ModelError
 from vgen.models.dit import VideoDiT
-from vgen.playground.caption import VOCABULARY, caption, num_variants
-from vgen.playground.scene import COLOURS, sample_scene
-from vgen.training.config import DiTRecipe, PlaygroundTraining, recipe_digest
+from vgen.playground.scene import COLOURS
+from vgen.playground.worlds import world_named
+from vgen.training.config import DiTRecipe, PlaygroundTraining, stage_digest
 from vgen.training.folder import save_folder
 from vgen.training.latents import CachedLatents, read_latents
 from vgen.training.levels import MIX_CAUSAL, MIX_FULL, draw_sigmas
@@ -122,6 +123,7 @@ def draw_windows(
         The windows, and the index to go on from.
     """
     total, last = len(latents.seeds), latents.x0_BCTHW.shape[2] - recipe.window
+    world = world_named(latents.world)
     clips, prompts, from_start = [], [], []
     orders: dict[int, Tensor] = {}
     for position in range(index, index + recipe.batch):
@@ -132,10 +134,10 @@ def draw_windows(
         generator = keyed(seed, "window", position)
         late, drop = torch.rand(2, generator=generator).tolist()
         start = int(torch.randint(1, last + 1, (), generator=generator)) if late < mid_clip and last > 0 else 0
-        scene = sample_scene(latents.seeds[clip])
-        variant = int(torch.randint(num_variants(scene), (), generator=generator))
+        scene = world.sample(latents.seeds[clip])
+        variant = int(torch.randint(world.num_variants(scene), (), generator=generator))
         clips.append(latents.x0_BCTHW[clip, :, start : start + recipe.window])
-        prompt = "" if drop < recipe.dropout else caption(scene, variant)
+        prompt = "" if drop < recipe.dropout else world.caption(scene, variant)
         prompts.append(_without_colours(prompt) if drop < recipe.dropout + recipe.colour_dropout else prompt)
         from_start.append(start == 0)
     window = Window(x0_BCTHW=torch.stack(clips).float(), prompts=prompts, from_start=from_start)
@@ -194,7 +196,7 @@ def train_dit(
     held_out = read_latents(config, folder=folder, cache=cache, split="held_out_seed")
     model, learner = _start(config, folder, resume, device)
     forward = torch.compile(model.dit, dynamic=False) if compiled else model.dit
-    digest = recipe_digest(config.seed, config.size, config.dit)
+    digest = stage_digest(config, config.dit)
     saving = Saving(checkpoints=checkpoints, digest=digest, report_every=report_every, save_every_s=save_every_s)
     yield from run(
         "dit",
@@ -216,7 +218,7 @@ def export_dit(config: PlaygroundTraining, *, folder: Path, checkpoints: Path, h
         The validation loss of what was written.
     """
     model, learner = _start(config, folder, resume=False, device=torch.device("cpu"))
-    digest = recipe_digest(config.seed, config.size, config.dit)
+    digest = stage_digest(config, config.dit)
     assert load_checkpoint(checkpoints, learner, digest), f"no checkpoint in {checkpoints}"
     return _write(config, learner, model, held_out, folder, digest)
 
@@ -224,11 +226,11 @@ def export_dit(config: PlaygroundTraining, *, folder: Path, checkpoints: Path, h
 @torch.no_grad()
 def validation_loss(model: TextToVideo, held_out: CachedLatents, config: PlaygroundTraining) -> float:
     """Flow loss on held-out clips with fixed prompts, noise and levels; full and block-causal attention, half each."""
-    recipe, losses = config.dit, []
+    recipe, world, losses = config.dit, world_named(held_out.world), []
     for start in range(0, min(len(held_out.seeds), _VALIDATION_CLIPS), recipe.batch):
         rows = slice(start, start + recipe.batch)
         x0_BCTHW = held_out.x0_BCTHW[rows, :, : recipe.window].float().to(model.dit.device)
-        prompts = [caption(sample_scene(seed), 0) for seed in held_out.seeds[rows]]
+        prompts = [world.caption(world.sample(seed), 0) for seed in held_out.seeds[rows]]
         text_BMD = text_states(model.tokenizer, model.encoder, prompts, recipe.text_length)
         for mix, block in ((MIX_FULL, None), (MIX_CAUSAL, recipe.causal_block)):
             generator = keyed(0, f"validation {block}", start)
@@ -245,10 +247,16 @@ def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch
         state = read_training_state(folder, "dit")
         step, next_index = state["step"], state["next_index"]
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+        unknown = sorted({*world_named(config.world).vocabulary} - {*tokenizer.get_vocab()})
+        if unknown:
+            raise ModelError(
+                f"{folder} cannot go on in the world '{config.world}': its tokenizer does not know {len(unknown)} "
+                f"of the world's words, such as '{unknown[0]}'; train without --resume"
+            )
         encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
         dit = VideoDiT.from_pretrained(folder / "transformer", dtype=torch.float32, use_safetensors=True)
     else:
-        tokenizer = build_tokenizer(VOCABULARY, recipe.text_length)
+        tokenizer = build_tokenizer(world_named(config.world).vocabulary, recipe.text_length)
         encoder = build_text_encoder(recipe, len(tokenizer), config.seed)
         dit = build_dit(recipe, config.vae.z_dim, config.seed)
     modules: dict[str, torch.nn.Module] = {"encoder": encoder.to(device).train(), "dit": dit.to(device).train()}

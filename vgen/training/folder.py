@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from vgen.models.card import ModelCard
 from vgen.models.dit import VideoDiT
-from vgen.playground.scene import FPS
+from vgen.playground.worlds import world_named
 from vgen.training.config import PlaygroundTraining
 from vgen.training.state import MAX_SHARD
 from vgen.training.text import name_tokenizer_class
@@ -66,7 +66,7 @@ def model_card(config: PlaygroundTraining) -> ModelCard:
         height=config.size,
         width=config.size,
         num_frames=config.num_frames,
-        fps=FPS,
+        fps=world_named(config.world).fps,
         num_inference_steps=recipe.num_inference_steps,
         guidance_scale=recipe.guidance_scale,
         text_length=recipe.text_length,

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from vgen.errors import ModelError
 from vgen.playground.render import render
-from vgen.playground.scene import FRAMES, Scene, Split, scenes
+from vgen.playground.scene import Scene, Split
 from vgen.playground.simulate import simulate
+from vgen.playground.worlds import world_named
 from vgen.training.config import PlaygroundTraining
 from vgen.training.data import to_model_range
 from vgen.training.loop import TrainingRecord
@@ -38,10 +39,12 @@ class CachedLatents:
     Args:
         x0_BCTHW: float16.
         seeds: scene seed of each clip.
+        world: of the scenes.
     """
 
     x0_BCTHW: Tensor
     seeds: list[int]
+    world: str = "first"
 
 
 def cache_latents(
@@ -58,7 +61,7 @@ def cache_latents(
     Raises:
         ModelError: the folder has no autoencoder.
     """
-    place = _place(folder, cache)
+    place, scenes = _place(config, folder, cache), world_named(config.world).scenes
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     vae.to(device).eval()
     place.mkdir(parents=True, exist_ok=True)
@@ -83,7 +86,7 @@ def read_latents(config: PlaygroundTraining, *, folder: Path, cache: Path, split
     Raises:
         ModelError: the cache does not hold them all.
     """
-    place = _place(folder, cache)
+    place = _place(config, folder, cache)
     files = [place / job.file for job in _jobs(config) if job.split == split]
     missing = [path.name for path in files if not path.is_file()]
     if missing:
@@ -93,7 +96,7 @@ def read_latents(config: PlaygroundTraining, *, folder: Path, cache: Path, split
         )
     parts = [load_file(path) for path in files]
     seeds = [int(seed) for part in parts for seed in part["seeds"]]
-    return CachedLatents(torch.cat([part["x0"] for part in parts]), seeds)
+    return CachedLatents(torch.cat([part["x0"] for part in parts]), seeds, config.world)
 
 
 def normalised(vae: AutoencoderKLWan, latents_BCTHW: Tensor) -> Tensor:
@@ -135,24 +138,23 @@ def _jobs(config: PlaygroundTraining) -> list[_Job]:
 
 @torch.no_grad()
 def _encoded(vae: AutoencoderKLWan, drawn: list[Scene], config: PlaygroundTraining) -> Tensor:
-    clip_BFYX3 = render(
-        drawn, [simulate(s) for s in drawn], height=config.size, width=config.size, frames=slice(0, FRAMES)
-    )
+    moved = [simulate(scene, world_named(config.world).frames) for scene in drawn]
+    clip_BFYX3 = render(drawn, moved, height=config.size, width=config.size)
     video_BCFYX = to_model_range(clip_BFYX3).to(vae.device).contiguous(memory_format=torch.channels_last_3d)
     with torch.autocast(vae.device.type, torch.bfloat16):
         mean_BCTHW, _ = encode_whole(vae, video_BCFYX)
     return normalised(vae, mean_BCTHW.float()).half().cpu().contiguous()
 
 
-def _place(folder: Path, cache: Path) -> Path:
-    """The cache of this encoder: latents of another one would train nonsense; the decoder may change."""
+def _place(config: PlaygroundTraining, folder: Path, cache: Path) -> Path:
+    """The cache of this encoder and world: other latents would train nonsense; the decoder may change."""
     files = sorted((folder / "vae").glob("*.safetensors"))
     if not files:
         raise ModelError(f"{folder}: no autoencoder in it; run `vgen train playground --stage vae` first")
     weights = {name: value for path in files for name, value in load_file(path).items()}
-    config = json.loads((folder / "vae" / "config.json").read_text())
-    digest = hashlib.sha256(json.dumps([config["latents_mean"], config["latents_std"]]).encode())
+    stored = json.loads((folder / "vae" / "config.json").read_text())
+    digest = hashlib.sha256(json.dumps([stored["latents_mean"], stored["latents_std"]]).encode())
     for name in sorted(weights):
         if name.startswith(("encoder.", "quant_conv.")):
             digest.update(weights[name].numpy().tobytes())
-    return cache / digest.hexdigest()[:12]
+    return cache / (digest.hexdigest()[:12] + ("" if config.world == "first" else f"-{config.world}"))

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from vgen.training.config import PlaygroundTraining, VAERecipe, recipe_digest
+from vgen.training.config import PlaygroundTraining, VAERecipe, stage_digest
 from vgen.training.data import crops, held_out_clips, to_model_range
 from vgen.training.loop import Learner, Plan, Saving, TrainingRecord, finish, keyed, named_parameters, run
 from vgen.training.optim import Optimizer
@@ -98,7 +98,7 @@ def train_vae(
     """
     assert resume or not decoder_only, "a decoder alone can only go on from weights"
     vae, learner = _start(config, folder, resume, device, decoder_only)
-    digest = recipe_digest(config.seed, config.size, config.vae, *(["decoder"] if decoder_only else []))
+    digest = stage_digest(config, config.vae, *(["decoder"] if decoder_only else []))
 
     def loss_of(video_BCFYX: Tensor, noise_BCTHW: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(device.type, torch.bfloat16):
@@ -140,9 +140,14 @@ def latent_statistics(
     """Mean and standard deviation of each latent channel over training clips of native length."""
     moments = []
     for index in range(0, clips, 8):
-        generator = keyed(config.seed, "statistics", index)
         video_BCFYX, _ = crops(
-            index, batch=8, frames=config.num_frames, size=config.size, crop=config.size, generator=generator
+            index,
+            batch=8,
+            frames=config.num_frames,
+            size=config.size,
+            crop=config.size,
+            generator=keyed(config.seed, "statistics", index),
+            world=config.world,
         )
         mean_BCTHW, _ = encode_whole(vae, video_BCFYX.to(vae.device))
         moments.append(
@@ -192,6 +197,7 @@ def _batch(config: PlaygroundTraining, learner: Learner) -> tuple[Tensor, bool]:
         size=config.size,
         crop=crop,
         generator=keyed(config.seed, "crops", step),
+        world=config.world,
     )
     return video_BCFYX.contiguous(memory_format=torch.channels_last_3d), (frames, crop) == (recipe.frames, recipe.crop)
 
@@ -205,7 +211,7 @@ def _latent_noise(config: PlaygroundTraining, step: int, video_BCFYX: Tensor) ->
 @torch.no_grad()
 def _psnr_of(vae: AutoencoderKLWan, count: int, config: PlaygroundTraining, split: str = "held_out_seed") -> float:
     """Mean over clips of each clip's PSNR in decibels, over uint8 frames."""
-    _, clip_BFYX3 = held_out_clips(split, count, size=config.size, frames=config.num_frames)
+    _, clip_BFYX3 = held_out_clips(split, count, size=config.size, frames=config.num_frames, world=config.world)
     scores = []
     for clip_FYX3 in clip_BFYX3:
         video_BCFYX = to_model_range(clip_FYX3.unsqueeze(0)).to(vae.device)

@@ -11,12 +11,13 @@ from PIL import Image
 
 from vgen.clip import Clip
 from vgen.evaluate.benchmark import Item, ItemError, Measures, Sample
-from vgen.evaluate.benchmarks.playground import PLAYGROUND, flicker, steepness
+from vgen.evaluate.benchmarks.playground import PLAYGROUND, PLAYGROUND_RICH, flicker, steepness
 from vgen.evaluate.jury import Jury
 from vgen.evaluate.runner import Task, evaluate, outcome_of, selected
 from vgen.evaluate.sources import FolderSource
 from vgen.evaluate.store import Shard, Store
 from vgen.frames import Frames
+from vgen.playground.detect_rich import rich_digest
 from vgen.playground.render import render
 from vgen.playground.scene import FPS, NATIVE_FRAMES
 from vgen.playground.simulate import simulate
@@ -167,3 +168,32 @@ def test_flicker_and_steepness_by_hand() -> None:
     edge[:, :, 16:] = 100  # central differences: 50 on either side of the edge
     assert steepness(edge, (32, 32)) == pytest.approx(50)
     assert steepness(edge, (32, 32)) > steepness(blurred(edge), (32, 32))
+
+
+def test_real_renders_of_the_rich_world_are_perfect_too(tmp_path: Path) -> None:
+    rich = [*PLAYGROUND_RICH.items(tmp_path / "first")]
+    assert len(rich) == 200 and sum(item.image is not None for item in rich) == 100
+    chosen = [next(item for item in rich if item.data["scene"].then == then) for then in ("hit", "fall", None)]
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for one in chosen:
+        scene = one.data["scene"]
+        frames = render([scene], [simulate(scene, 49)], height=SIDE_PX, width=SIDE_PX)[0].numpy()
+        Clip(frames=frames, fps=float(scene.fps)).save(videos / f"{one.id}.mkv")
+    task = Task(
+        benchmark=PLAYGROUND_RICH,
+        root=None,
+        items=chosen,
+        asked=chosen,
+        source=FolderSource(folder=videos),
+        jury=Jury(),
+    )
+    assert task.header["versions"]["detector"] == rich_digest()[:16]
+    store = Store(tmp_path / "run", task.header, Shard())
+    list(evaluate(task, store, shard=Shard(), resume=False))
+    scores = {(score.group, score.name): score for score in outcome_of(task, store.rows()).scores}
+    for aspect in ("colours", "event", "then", "order", "overall"):
+        assert scores["detector", aspect].figure.value == 1 == scores["detector", aspect].beside["renders"], aspect
+    assert scores["detector", "order"].figure.count == 2
+    followed = scores["", "instruction_following"]
+    assert followed.figure.value == 1 and followed.beside == {"renders": 1}

@@ -1,8 +1,10 @@
 """`playground`: the embedded benchmark; 200 held-out prompts of the small world, decided by measurement alone.
 
+`playground-rich` is the same of the rich world, where two events may follow one another.
+
 Families as RULER-Bench has them (arXiv:2512.02622), each a mean over clips of the share of its checks that hold:
 
-    instruction following   named colours, shapes, event and direction, by the playground's frozen detector
+    instruction following   named colours, shapes, events, their order and direction, by the world's frozen detector
     visual consistency      no law of permanence is broken; what the first frame shows is there
     visual fidelity         the background stands still, edges are as sharp as the world's own, something is seen
     rule coherence          something happens, and no law of cause, mechanics, continuity, matter or light is broken,
@@ -14,6 +16,7 @@ prompts (chance).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +33,18 @@ from vgen.judge.card import Figure
 from vgen.judge.judging import report_on
 from vgen.judge.perception.observe import MIN_FRAMES, MIN_SIDE_PX, observe
 from vgen.judge.verdict import Report
-from vgen.playground.caption import Claim, claim_of
-from vgen.playground.detect import MIN_MOVE, Detection, agrees, detect
+from vgen.playground.caption import Claim
+from vgen.playground.detect import MIN_MOVE, Detection
+from vgen.playground.detect_rich import RichAgreement, RichDetection
+from vgen.playground.detectors import DETECTORS, AnyDetection, agreement_of
 from vgen.playground.render import render
-from vgen.playground.scene import FPS, NATIVE_FRAMES, Scene, Split
+from vgen.playground.scene import Scene, Split
 from vgen.playground.score import HELD_OUT, Case, held_out_turns, score
 from vgen.playground.see import Thing
 from vgen.playground.simulate import simulate
+from vgen.playground.worlds import WORLDS
 
-__all__ = ["PLAYGROUND"]
+__all__ = ["PLAYGROUND", "PLAYGROUND_RICH"]
 
 PROMPTS = 200
 FIRST_FRAME_PX = 384
@@ -50,13 +56,12 @@ SHARP = 0.6  # of the steepness of real edges at that size
 PERMANENCE = ("permanence",)
 COHERENCE = ("causal", "mechanics", "continuity", "materials", "optics")
 FAMILIES = ("instruction_following", "visual_consistency", "visual_fidelity", "rule_coherence")
-DETECTED = ("colours", "shapes", "event", "direction", "motion", "overall")
 
 Frames = npt.NDArray[np.uint8]
 Checks = Mapping[str, bool | None]
 
 
-def items(root: Path | None) -> Sequence[Item]:
+def items(world: str, root: Path | None) -> Sequence[Item]:
     """Every other pair of prompts begins with a first frame, which is drawn to `root` where it is not there yet.
 
     Raises:
@@ -64,12 +69,12 @@ def items(root: Path | None) -> Sequence[Item]:
     """
     assert root is not None, "the caller names a folder for first frames"
     return [
-        _item(number, split, scene, prompt, root)
-        for number, (split, scene, prompt) in enumerate(held_out_turns(PROMPTS))
+        _item(number, world, split, scene, prompt, root)
+        for number, (split, scene, prompt) in enumerate(held_out_turns(PROMPTS, world))
     ]
 
 
-def _item(number: int, split: Split, scene: Scene, prompt: str, root: Path) -> Item:
+def _item(number: int, world: str, split: Split, scene: Scene, prompt: str, root: Path) -> Item:
     image = _first_frame(scene, root / f"{number:03d}.png") if number // len(HELD_OUT) % 2 else None
     task = "text" if image is None else "image"
     return Item(
@@ -77,10 +82,10 @@ def _item(number: int, split: Split, scene: Scene, prompt: str, root: Path) -> I
         prompt=prompt,
         file=f"{number:03d}.mp4",
         pattern=f"{number:03d}.*",
-        stratum=f"{task}/{scene.event}",
+        stratum=f"{task}/{scene.event}" + (f"-{scene.then}" if scene.then else ""),
         image=image,
         number=number,
-        data={"scene": scene, "split": split, "task": task},
+        data={"world": world, "scene": scene, "split": split, "task": task},
     )
 
 
@@ -108,18 +113,20 @@ def score_clip(item: Item, sample: Sample, jury: Jury) -> Measures:
         )
     scene: Scene = item.data["scene"]
     shrink = min(1.0, LARGEST_RENDER_PX / min(height, width))
-    real = _rendered(scene, max(8, round(height * shrink)), max(8, round(width * shrink)), NATIVE_FRAMES)
-    own, theirs = _looked(clip, item, real), _looked(Clip(frames=real, fps=float(FPS)), item, real)
+    native = WORLDS[item.data["world"]].native_frames
+    real = _rendered(scene, max(8, round(height * shrink)), max(8, round(width * shrink)), native)
+    own, theirs = _looked(clip, item, real), _looked(Clip(frames=real, fps=float(scene.fps)), item, real)
     return own | {"real": theirs, "task": item.data["task"], "exact": sample.exact}
 
 
 def _looked(clip: Clip, item: Item, real: Frames) -> dict[str, Any]:
     """Everything that is measured on one clip."""
     scene: Scene = item.data["scene"]
-    detection = detect(clip.frames, clip.fps)
+    world = WORLDS[item.data["world"]]
+    detection = DETECTORS[world.name].detect(clip.frames, clip.fps)
     report = report_on(observe(clip.frames, clip.fps))
     families = {
-        "instruction_following": _followed(detection, claim_of(scene)),
+        "instruction_following": _followed(detection, world.claim_of(scene)),
         "visual_consistency": _lawful(report, PERMANENCE) | _first_kept(detection, scene, item),
         "visual_fidelity": _looks(clip.frames, real, detection),
         "rule_coherence": {"something_happens": _moves(detection)} | _lawful(report, COHERENCE),
@@ -134,13 +141,17 @@ def _looked(clip: Clip, item: Item, real: Frames) -> dict[str, Any]:
             "things": [[thing.colour, thing.shape] for thing in detection.objects],
             "event": detection.event,
             "direction": detection.direction,
-        },
+        }
+        | ({"moments": [list(seen) for seen in detection.seen]} if isinstance(detection, RichDetection) else {}),
     }
 
 
-def _followed(detection: Detection, claim: Claim) -> dict[str, bool | None]:
-    found = agrees(detection, claim)
-    return {
+def _followed(detection: AnyDetection, claim: Claim) -> dict[str, bool | None]:
+    found = agreement_of(detection, claim)
+    order: dict[str, bool | None] = {}
+    if isinstance(found, RichAgreement) and claim.then:
+        order = {"then": found.then, "order": found.order}
+    return order | {
         "colours": found.colours if claim.colours else None,
         "shapes": found.shapes if claim.shapes else None,
         "event": found.event if claim.event else None,
@@ -159,12 +170,12 @@ def _lawful(report: Report, groups: Sequence[str]) -> dict[str, bool | None]:
     return checks
 
 
-def _moves(detection: Detection) -> bool:
+def _moves(detection: AnyDetection) -> bool:
     """Whether anything does; every prompt says that something happens, and a frozen clip breaks no law."""
     return any(np.hypot(*np.ptp(thing.track_F3[thing.seen_F, :2], axis=0)) > MIN_MOVE for thing in detection.objects)
 
 
-def _first_kept(detection: Detection, scene: Scene, item: Item) -> dict[str, bool | None]:
+def _first_kept(detection: AnyDetection, scene: Scene, item: Item) -> dict[str, bool | None]:
     """Whether what the first frame shows is in the clip, as what it is."""
     if item.image is None:
         return {}
@@ -172,7 +183,7 @@ def _first_kept(detection: Detection, scene: Scene, item: Item) -> dict[str, boo
     return {"first_frame": all(shape_of.get(body.colour) == body.shape for body in scene.bodies)}
 
 
-def _looks(frames_FYX3: Frames, real_FYX3: Frames, detection: Detection) -> dict[str, bool | None]:
+def _looks(frames_FYX3: Frames, real_FYX3: Frames, detection: AnyDetection) -> dict[str, bool | None]:
     return {
         "still_background": flicker(frames_FYX3) <= FLICKER,
         "sharp": steepness(frames_FYX3, real_FYX3.shape[1:3]) >= SHARP * steepness(real_FYX3, real_FYX3.shape[1:3]),
@@ -208,7 +219,7 @@ def _share(checks: Checks) -> float | None:
     return sum(decided) / len(decided) if decided else None
 
 
-def aggregate(items: Sequence[Item], rows: Mapping[str, Measures], jury: Jury) -> Sequence[Score]:
+def aggregate(world: str, items: Sequence[Item], rows: Mapping[str, Measures], jury: Jury) -> Sequence[Score]:
     """Families for all clips and by task, then what stands behind them."""
     scored = [item for item in items if item.id in rows]
     groups = {"": scored} | {
@@ -220,7 +231,7 @@ def aggregate(items: Sequence[Item], rows: Mapping[str, Measures], jury: Jury) -
         if members
         for made in _group_scores([rows[item.id] for item in members], group)
     ]
-    return [*scores, *_detected_scores(scored, rows)]
+    return [*scores, *_detected_scores(world, scored, rows)]
 
 
 def _group_scores(rows: Sequence[Measures], group: str) -> list[Score]:
@@ -243,12 +254,12 @@ def _mean_of(clips: Sequence[Mapping[str, float | None]], name: str) -> Figure:
     return mean_share([value for clip in clips if (value := clip[name]) is not None])
 
 
-def _detected_scores(items: Sequence[Item], rows: Mapping[str, Measures]) -> list[Score]:
+def _detected_scores(world: str, items: Sequence[Item], rows: Mapping[str, Measures]) -> list[Score]:
     """Rates of what the detector finds, beside renders and chance."""
-    own = score([_case(item, rows[item.id]) for item in items]).scores["all"]
-    real = score([_case(item, rows[item.id]["real"]) for item in items]).scores["all"]
+    own = score([_case(item, rows[item.id]) for item in items], world).scores["all"]
+    real = score([_case(item, rows[item.id]["real"]) for item in items], world).scores["all"]
     made = []
-    for aspect in DETECTED:
+    for aspect in DETECTORS[world].aspects:
         rate, beside = own.rates[aspect], {"renders": real.rates[aspect].value, "chance": own.chance[aspect]}
         interval = rate.as_dict()["interval_95"]
         assert isinstance(interval, list)
@@ -261,22 +272,35 @@ def _case(item: Item, looked: Mapping[str, Any]) -> Case:
     """What was seen, as the detector said it."""
     nothing = np.zeros(0, np.float32)
     things = tuple(Thing(colour, shape, nothing.reshape(0, 3), nothing) for colour, shape in looked["seen"]["things"])
-    seen = Detection(objects=things, event=looked["seen"]["event"], direction=looked["seen"]["direction"])
-    return Case(split=item.data["split"], claim=claim_of(item.data["scene"]), detection=seen)
+    direction, seen = looked["seen"]["direction"], looked["seen"]
+    detection: AnyDetection = Detection(objects=things, event=seen["event"], direction=direction)
+    if "moments" in seen:
+        moments = tuple((event, float(frame)) for event, frame in seen["moments"])
+        detection = RichDetection(objects=things, seen=moments, direction=direction)
+    claim = WORLDS[item.data["world"]].claim_of(item.data["scene"])
+    return Case(split=item.data["split"], claim=claim, detection=detection)
 
 
-PLAYGROUND = Benchmark(
-    name="playground",
-    title="Playground: held-out prompts of a small world with known physics",
-    home="comes with vgen",
-    licence="Apache-2.0",
-    kind="generator",
-    items=items,
-    score=score_clip,
-    aggregate=aggregate,
-    draws_root=True,
-    default_limit=40,
-    fair_parts=True,
-    note="Decided by measurement: the playground's detector and the judge, whose calibration `vgen judge card` tells. "
-    "A judge that chose clips while they were made makes its own families circular.",
+def _benchmark(world: str, name: str, title: str) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title=title,
+        home="comes with vgen",
+        licence="Apache-2.0",
+        kind="generator",
+        items=partial(items, world),
+        score=score_clip,
+        aggregate=partial(aggregate, world),
+        draws_root=True,
+        default_limit=40,
+        fair_parts=True,
+        world=world,
+        note="Decided by measurement: the playground's detector and the judge, whose calibration `vgen judge card` "
+        "tells. A judge that chose clips while they were made makes its own families circular.",
+    )
+
+
+PLAYGROUND = _benchmark("first", "playground", "Playground: held-out prompts of a small world with known physics")
+PLAYGROUND_RICH = _benchmark(
+    "rich", "playground-rich", "Playground, rich: held-out prompts of materials, bystanders and two events in a row"
 )
