@@ -19,6 +19,7 @@ from vgen.clipwise import attention_of, recorded_rows
 from vgen.drift import DriftMeter
 from vgen.errors import NumericalError
 from vgen.frames import Frames, FramesDigest, to_uint8
+from vgen.heap import give_back, giving_back
 from vgen.job import Job
 from vgen.ladder import FittedVerifier, Ladder
 from vgen.models.loaded import LoadedModel
@@ -28,7 +29,7 @@ from vgen.models.vae import StreamingDecoder
 from vgen.parallel.mesh import Mesh
 from vgen.parallel.sharing import SharedVerifier, shared_frames
 from vgen.performance import Fit, placed_keys
-from vgen.plan import check_memory, free_mib, in_one_clip, keep_freed
+from vgen.plan import check_memory, free_mib, in_one_clip
 from vgen.run_record import asked_of, model_row, quantized_keys, run_record
 from vgen.samplers import Attempt, Piece, Progress, Rollout, RolloutState, Verifier, redone, replayed
 from vgen.schema import GenerateConfig
@@ -172,8 +173,10 @@ class Run:
         """
         assert not self._begun, "a run runs once; start another"
         self._begun, began = True, time.perf_counter()
+        on_cpu = self.model.device.type == "cpu"
         try:
-            yield from self._all_events(checkpoint, resume, output)
+            with giving_back(at_once=on_cpu and not self.plan.holes):
+                yield from self._all_events(checkpoint, resume, output)
         finally:
             self.wall_s = time.perf_counter() - began
             release_cached()
@@ -182,8 +185,6 @@ class Run:
         self, checkpoint: Checkpoint | None, resume: bool, output: dict[str, Any] | None
     ) -> Iterator[Event]:
         clock = _Clock(self.stages_s)
-        if self.model.device.type == "cpu":
-            keep_freed(bool(self.plan.holes))
         if self.mesh.degrees.replica > 1:  # their noise too, which hardly shows in what comes out
             self.mesh.together.agree("the request", asked_of(self.job, self.model))
             self.mesh.together.agree("the noise", self.wiring.noise(0).initial(0, self.job.latent_shape, None))
@@ -196,6 +197,7 @@ class Run:
         elif checkpoint is not None and self.mesh.main:
             assert self.job.last_image_YX3 is None, "a clip with a last image is finished as a whole"
             checkpoint.begin(self.record() | {"output": output}, image_YX3=self.job.image_YX3, base=self.job.base)
+        give_back()
         clock.add("text")
         yield Event(stage="text", done=1, total=1)
         clock.restart()
@@ -323,6 +325,8 @@ class Run:
         self.mesh.together.agree(f"latent frames {frames.start} to {frames.stop - 1}", piece.latents_BCTHW)
         if checkpoint is not None and self.mesh.main:
             checkpoint.add(piece.state, piece.frames.start, piece.latents_BCTHW)
+        if not self._chunks:
+            give_back()
         clock.restart()
         for frame, latent_BCTHW in zip(piece.frames, piece.latents_BCTHW.split(1, dim=2), strict=True):
             yield from self._decoded(decoder, frame, latent_BCTHW, clock)

@@ -136,7 +136,7 @@ def test_freed_memory_is_kept_where_there_is_room(planners: dict[str, VideoPipel
     run = start(planners["playground"])
     lean = plan_of(run.job, run.model)
     roomy = with_holes(lean)
-    assert 0 < roomy.holes <= 200 and roomy.more == lean.more + roomy.holes
+    assert 60 < roomy.holes <= 220 and roomy.more == lean.more + roomy.holes
     needed = [plan.weights + plan.more - run.model.residence.held_mib for plan in (lean, roomy)]
     for free, mode, holes in (
         (needed[1] + 1, "auto", roomy.holes),

@@ -34,7 +34,6 @@ from torch import Tensor, nn
 from vgen.config import merge
 from vgen.models.residence import release_cached
 from vgen.pipeline import VideoPipeline
-from vgen.plan import keep_freed
 from vgen.run import Run
 from vgen.sparsity import record_rows
 from vgen.video.write import open_writer
@@ -273,9 +272,6 @@ def _clean(device: torch.device) -> Iterator[Callable[[], float | None]]:
     """Begins with no memory held for later, and tells the most that was held since."""
     gc.collect()
     release_cached()
-    if device.type == "cpu":  # what one engine has kept is not the other's
-        keep_freed(False)
-        keep_freed(True)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         yield lambda: torch.cuda.max_memory_allocated(device) / 2**20

@@ -19,6 +19,7 @@ from diffusers.hooks import HookRegistry, apply_group_offloading
 from torch import Tensor, nn
 
 from vgen.errors import ConfigError, ResourceError
+from vgen.heap import give_back
 from vgen.models.quantization import stored_bytes
 from vgen.models.shelf import FROM_FILE, FromFile, Shelf
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement
@@ -223,7 +224,8 @@ class Residence:
 
 
 def release_cached() -> None:
-    """Gives memory back that torch holds for later; so that what is free can be asked for."""
+    """Gives memory back that is held for later, by torch or the C library; so that what is free can be asked for."""
+    give_back()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 

@@ -9,7 +9,7 @@ room.py                what there is
 """
 
 from vgen.plan.memory import KERNELS_MIB, PROCESS_MIB, Plan, check_memory, in_one_clip, plan_of, with_holes
-from vgen.plan.room import MIB, free_mib, host_limit_mib, keep_freed
+from vgen.plan.room import MIB, free_mib, host_limit_mib
 
 __all__ = [
     "KERNELS_MIB",
@@ -20,7 +20,6 @@ __all__ = [
     "free_mib",
     "host_limit_mib",
     "in_one_clip",
-    "keep_freed",
     "plan_of",
     "with_holes",
 ]

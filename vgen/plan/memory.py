@@ -39,7 +39,8 @@ PROCESS_MIB = 500  # interpreter, torch and its kernels, diffusers; of the host
 KERNELS_MIB = {"cpu": 40.0, "cuda": 64.0}
 SPARSE_COPIES = 4  # queries, keys, values and result, in the order of the pattern's blocks
 LATENT_COPIES = 6  # fp32: both branches, the guess, the solver's history, the step's result
-HOLES_MIB = 200.0  # in what a C library keeps of freed tensors, at most; measured (vgen.bench.memory)
+# in what the C library keeps of freed tensors: some, and a share of what the run takes, at most; measured likewise
+HOLES_MIB, HOLES_SHARE, HOLES_LIMIT_MIB = 60.0, 0.5, 220.0
 TEXTS_KEPT = 8  # by a `TextBook`, where prompts are blended
 
 
@@ -113,7 +114,8 @@ def plan_of(job: Job, model: LoadedModel, placement: Placement = RESIDENT, degre
 
 def with_holes(plan: Plan) -> Plan:
     """The same run where freed memory is kept."""
-    return replace(plan, holes=min(plan.more, HOLES_MIB)) if plan.base else plan
+    holes = min(HOLES_MIB + HOLES_SHARE * plan.more, HOLES_LIMIT_MIB)
+    return replace(plan, holes=holes) if plan.base else plan
 
 
 def in_one_clip(plan: Plan, job: Job) -> Plan:
