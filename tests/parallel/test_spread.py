@@ -46,8 +46,6 @@ def test_what_can_be_shared(planner: VideoPipeline) -> None:
         (WIDE | {"attention.scope": "overall"}, "all heads of a layer compete"),
         (WIDE | {"attention.scope": "block"}, "all heads of a layer compete"),
         ({"request.width": 80, "request.height": 16}, "5 tokens of a frame"),
-        ({"parallel.clips": 2}, "clips 2 is not there yet"),
-        ({"parallel.fsdp": True}, "fsdp is not there yet"),
     ],
 )
 def test_what_cannot_is_refused(planner: VideoPipeline, asked: dict[str, Any], why: str) -> None:
