@@ -136,6 +136,7 @@ class VideoPipeline:
         gguf: Sequence[str | Path] | None = None,
         room_mib: float | None = None,
         parallel: ParallelConfig | None = None,
+        processes: int | None = None,
     ) -> Self:
         """As `from_pretrained`, from configs alone: its runs say what they would take, and cannot be run.
 
@@ -143,11 +144,13 @@ class VideoPipeline:
             model, dtype, performance, lora, quantization, gguf, parallel: as of `from_pretrained`.
             device: a name, or the device of another machine.
             room_mib: what that has free; None for this one.
+            processes: that would share it; those that do where None.
 
         Raises:
             ModelError, ConfigError, ResourceError: as `from_pretrained`.
         """
         where, world, shared = placed(device, parallel)
+        world = world if processes is None else World(device=where, foreseen=processes)
         skeleton = load_skeleton(
             str(model),
             device=where,

@@ -103,9 +103,18 @@ def test_what_is_wrong_is_said_before_anything_is_started(
     assert names(here) == []
 
 
-def test_a_plan_is_of_one_process(capsys: Captured) -> None:
-    assert _run(["plan", PROMPT, "--nproc", "2"]) == 2
-    assert "a plan is that of one process" in capsys.readouterr().err
+def test_a_plan_says_what_each_process_would_take(capsys: Captured) -> None:
+    """Nothing is started for it."""
+    told = []
+    for words in ([], ["--nproc", "2"]):
+        assert _run(["plan", PROMPT, "--sampler", "causal", "--format", "json", *words]) == 0
+        told.append(json.loads(capsys.readouterr().out)[0])
+    alone, shared = told
+    assert (alone["processes"], shared["processes"]) == (1, 2)
+    assert shared["kv_cache_mib"] == alone["kv_cache_mib"] / 2  # of one branch of guidance
+    assert shared["memory_mib"]["denoise"] < alone["memory_mib"]["denoise"]
+    assert _run(["plan", PROMPT, "--nproc", "3"]) == 2
+    assert "3 processes cannot share 1 clip" in capsys.readouterr().err
 
 
 def test_what_the_processes_find_wrong_is_said_once(here: Path, model: str) -> None:

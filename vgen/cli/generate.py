@@ -174,8 +174,6 @@ def generate(
     plan_alone = ctx.command.name == "plan"  # one set of options for both commands
     if resume is not None and plan_alone:
         raise ConfigError("--resume goes on with a run that is planned already; say of a new one what it shall be")
-    if plan_alone and nproc is not None:
-        raise ConfigError("a plan is that of one process, which holds all weights; leave --nproc out")
     if resume is not None:
         start(ctx.meta[WORDS], nproc)
         from vgen.cli.resume import go_on
@@ -187,9 +185,10 @@ def generate(
     from vgen.cli.quiet import quiet
 
     quiet()
-    if nproc is not None and nproc > 1:
+    if nproc is not None and nproc > 1 and not plan_alone:
         ready(merged.model.id, download)  # here, where a terminal can be asked
-    start(ctx.meta[WORDS], nproc)
+    if not plan_alone:
+        start(ctx.meta[WORDS], nproc)
     from vgen.cli.plan import foreseen, show
 
     world, merged = joined(merged)
@@ -200,7 +199,7 @@ def generate(
     def runs_of(pipeline: "VideoPipeline", config: GenerateConfig, said: list[str]) -> "list[AnyRun]":
         return _runs(pipeline, config, said, every_prompt)
 
-    plan = foreseen(merged, said, runs_of, machine, plan_alone)
+    plan = foreseen(merged, said, runs_of, machine, plan_alone, nproc if plan_alone else None)
     if plan_alone:
         show(plan, output_format)
         return
@@ -243,7 +242,7 @@ def _generate_all(
     world.peers.told()  # so that nothing is written before everything is checked
     _announce(pipeline, runs)
     if found and world.size > 1:
-        say(f"note: planned as for one process; {world.size} share the passes, and each holds all weights")
+        say(f"note: the plan's memory is that of one of {world.size} processes, its work that of all")
     for line in three_lines(found[0]) if found else []:
         say(line)
     make_all(runs, paths, config.output, output_format)

@@ -45,6 +45,7 @@ def foreseen(
     runs_of: "Callable[[VideoPipeline, GenerateConfig, list[str]], list[AnyRun]]",
     machine: str | None,
     alone: bool,
+    processes: int | None = None,
 ) -> Foreseen:
     """The plan of a request. A model that runs through a pipeline of diffusers has none, and checks once it is loaded.
 
@@ -53,6 +54,7 @@ def foreseen(
         runs_of: the runs of a pipeline, for a config and what was said.
         machine: whose plan: a shipped profile's, this one's where None, and measured first where `measure`.
         alone: whether the plan is all that is wanted; what does not fit is planned too then.
+        processes: that would share it; those that do where None.
 
     Raises:
         ResourceError: it does not fit, and is to be run; with the flags that would make it fit.
@@ -65,7 +67,7 @@ def foreseen(
         raise ConfigError(f"a clip is made on this machine; for a plan on another: vgen plan --machine {machine}")
     if not alone and runs_elsewhere(config.model.id):
         return Foreseen(runs=[], found=[])
-    config, said, planner = _planner(config, said, machine)
+    config, said, planner = _planner(config, said, machine, processes)
     try:
         runs, lacking = runs_of(planner, config, said), None
     except ResourceError as error:
@@ -80,7 +82,7 @@ def foreseen(
 
 
 def _planner(
-    config: GenerateConfig, said: list[str], machine: str | None
+    config: GenerateConfig, said: list[str], machine: str | None, processes: int | None
 ) -> "tuple[GenerateConfig, list[str], VideoPipeline]":
     """A pipeline without weights, and the request as it is asked of it: on another machine of that one's device."""
     import torch
@@ -107,6 +109,7 @@ def _planner(
         gguf=config.model.gguf,
         room_mib=room_mib,
         parallel=config.parallel,
+        processes=processes,
     )
     return config, said, planner
 
@@ -126,7 +129,10 @@ def _estimates(pipeline: "VideoPipeline", runs: "list[AnyRun]", machine: str | N
     model = own_model(pipeline.model)
     profile = pick_profile(machine, pipeline.device, pipeline.dtype)
     free, here = pipeline.free_mib + model.residence.held_mib, _other(machine) is None
-    return [estimate(_job(run), model, run.plan, free_mib=free, profile=profile, here=here) for run in runs]
+    return [
+        estimate(_job(run), model, run.plan, free_mib=free, profile=profile, here=here, degrees=run.mesh.degrees)
+        for run in runs
+    ]
 
 
 def show(plan: Foreseen, output_format: Format) -> None:
@@ -220,6 +226,7 @@ def _request(run: "AnyRun") -> dict[str, Any]:
         "height": job.height,
         "sampler": job.sampler,
         "steps": job.num_steps,
+        "processes": run.mesh.degrees.processes,
         "notes": list(run.notes),
     }
 
@@ -230,10 +237,14 @@ def _lines(run: "AnyRun", one: "Estimate") -> list[str]:
     density = "" if work.density is None or work.density == 1 else f" (density {work.density:.2f})"
     at_best = ", ".join(f"{times:.2f}x at density {density:g}" for density, times in one.sparse_at_best.items())
     search = "" if one.clips == 1 else f"; a search makes up to {one.clips:g} clips' worth"
-    disk = one.disk_mib
+    disk, degrees = one.disk_mib, run.mesh.degrees
+    shared = (
+        f"  shared    by {degrees.processes} processes, {degrees}: memory is that of one, work and time that of all"
+    )
     return [
         f"{job.num_frames} frames of {job.width}x{job.height} at {job.fps} fps, sampler {job.sampler}, "
         f"{job.num_steps} steps",
+        *([shared] if degrees.processes > 1 else []),
         f"  tokens    {one.tokens_per_frame:,} per latent frame, {one.tokens_per_pass:,} per pass, "
         f"{one.tokens:,} in all",
         f"  passes    {work.forwards:,}, {work.commits:,} of them into a cache{search}",

@@ -27,13 +27,16 @@ class World:
     Args:
         process: this one among them; None where it is alone.
         device: its own.
+        foreseen: how many there will be, for a plan of what they would do; nothing can be sent then.
     """
 
-    def __init__(self, process: Launched | None = None, device: torch.device | None = None) -> None:
+    def __init__(
+        self, process: Launched | None = None, device: torch.device | None = None, *, foreseen: int = 1
+    ) -> None:
         self.process = process
         self.device = torch.device("cpu") if device is None else device
-        self.rank, self.size = (0, 1) if process is None else (process.rank, process.size)
-        self.local_size = 1 if process is None else process.local_size
+        self.rank, self.size = (0, foreseen) if process is None else (process.rank, process.size)
+        self.local_size = foreseen if process is None else process.local_size
         self._opened: dict[tuple[int, ...], tuple[DeviceMesh, dist.ProcessGroup | None]] = {}
 
     @property
@@ -43,8 +46,8 @@ class World:
 
     @property
     def peers(self) -> Peers:
-        """All of them."""
-        if self.size == 1:
+        """All of them; this one alone where the others are only foreseen."""
+        if self.process is None:
             return Peers()
         return Peers(index=self.rank, size=self.size, group=dist.group.WORLD, ranks=tuple(range(self.size)))
 
@@ -109,6 +112,8 @@ class Mesh:
         """The processes that differ from this one along an axis alone."""
         if self.size(axis) == 1:
             return Peers()
+        if self.world.process is None:  # foreseen
+            return Peers(index=self.index(axis), size=self.size(axis))
         group = self.device_mesh.get_group(axis)
         return Peers(
             index=self.index(axis),
