@@ -211,6 +211,8 @@ class Run:
         finally:
             for cache in self.step_caches:
                 cache.release()
+            if self.speed.graphs is not None:
+                self.speed.graphs.release()
 
     def _gone_on(self, rollout: Rollout[Any], context: Any, checkpoint: Checkpoint) -> RolloutState:
         """Where a killed run goes on: a search with what it has judged, another from its last chunk."""

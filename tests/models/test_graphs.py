@@ -1,6 +1,7 @@
 """Recorded passes: over whole rollouts they equal passes that are run, though nothing varies but the buffers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.runs import own_run
 from vgen.config import merge
 from vgen.errors import ConfigError
 from vgen.models.cache import KVCache
-from vgen.models.graphs import Graphs
+from vgen.models.graphs import CudaCapture, Graphs
 from vgen.pipeline import VideoPipeline
 from vgen.placement import Placement
 from vgen.run import Run
@@ -53,6 +54,7 @@ def test_a_rollout_of_replays_is_the_rollout(pipeline: VideoPipeline, asked: dic
     run, graphs = start(pipeline, asked), Graphs(Replays())
     run.speed = Speed(graphs=graphs)
     assert torch.equal(latents_of(run), wanted)
+    assert not graphs._known, "a run that has ended holds no recordings"
     assert 0 < graphs.captured < graphs.eager + graphs.captured
     if asked["sampler.name"] != "causal":  # whose context only grows: its layouts come once for each step
         assert graphs.replayed > graphs.captured
@@ -66,8 +68,12 @@ def test_few_are_kept_and_nothing_else_changes(pipeline: VideoPipeline) -> None:
     wanted = latents_of(start(pipeline, asked))
     run, graphs = start(pipeline, asked), Graphs(Replays(), kept=2)
     run.speed = Speed(graphs=graphs)
-    assert torch.equal(latents_of(run), wanted)
-    assert len(graphs._known) <= 2
+    known, made = [], []
+    for event in run:
+        known.append(len(graphs._known))
+        made += [] if event.latents_BCTHW is None else [event.latents_BCTHW]
+    assert torch.equal(torch.cat(made, dim=2), wanted)
+    assert max(known) == 2
 
 
 def test_a_cache_that_two_share_is_not_recorded() -> None:
@@ -92,6 +98,37 @@ def test_a_cache_that_two_share_is_not_recorded() -> None:
     for _ in range(3):
         assert torch.equal(show(2, into=twin), show(2, into=twin, graphs=None))
     assert graphs.captured == 1 and graphs.replayed == 1
+
+
+def test_a_pool_is_shared_while_one_of_its_graphs_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The allocator refuses the handle of a pool whose graphs are all gone."""
+    pools: list[object] = []
+
+    class Graph:
+        of: object
+
+        def pool(self) -> object:
+            return self.of
+
+        def replay(self) -> None: ...
+
+    @contextmanager
+    def recording(graph: Any, pool: object) -> Iterator[None]:
+        graph.of = object() if pool is None else pool
+        pools.append(graph.of)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    capture, x = CudaCapture(), torch.ones(1)
+    first = capture(lambda: x)
+    second = capture(lambda: x)
+    del first
+    third = capture(lambda: x)
+    assert pools[0] is pools[1] is pools[2]
+    del second, third
+    assert capture(lambda: x)() is x
+    assert pools[3] is not pools[0]
 
 
 def test_the_stand_in_refuses_what_a_capture_does() -> None:

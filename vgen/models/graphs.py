@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -28,14 +29,13 @@ class CudaCapture:
     """`torch.cuda.CUDAGraph`; all graphs share one pool, since no two run at a time."""
 
     def __init__(self) -> None:
-        self._pool: Any = None
+        self._alive: WeakSet[Any] = WeakSet()  # a pool ends with the last of its graphs: its handle is then refused
 
     def __call__(self, body: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        graph, pool = torch.cuda.CUDAGraph(), next((other.pool() for other in self._alive), None)
+        with torch.cuda.graph(graph, pool=pool):
             out = body()
+        self._alive.add(graph)
 
         def replay() -> Tensor:
             graph.replay()
@@ -99,6 +99,10 @@ class Graphs:
             self.replayed += 1
         self._remember(key, held, recorded)
         return recorded.replay()
+
+    def release(self) -> None:
+        """Forgets the recordings, with the memory that they hold; the run has ended."""
+        self._known.clear()
 
     def report(self) -> dict[str, int]:
         """For the record: passes by how they ran; those that were captured ran as replays at once."""
