@@ -17,7 +17,7 @@ from vgen.config import merge
 from vgen.errors import ConfigError
 from vgen.models import regions as regions_module
 from vgen.models.cache import KVCache
-from vgen.models.dit import TextPerFrame, VideoDiT
+from vgen.models.dit import DENSE, TextPerFrame, VideoDiT
 from vgen.models.regions import EAGER, Compiler, Regions, compile_problem
 from vgen.pipeline import VideoPipeline
 from vgen.schema import PerformanceConfig
@@ -81,13 +81,18 @@ def test_one_graph_of_each_region_serves_all_blocks_and_runs(traced: None) -> No
     assert first.graphs == 6
 
 
-def test_more_shapes_than_torch_takes(traced: None) -> None:
+def test_more_shapes_and_strides_than_torch_takes(traced: None) -> None:
+    def heads_first(*given: Any, **more: Any) -> Tensor:
+        return DENSE(*given, **more).transpose(1, 2).contiguous().transpose(1, 2)
+
     dit, compiler = tiny_dit(), Compiler(CPU)
-    with torch.no_grad():
-        for frames in range(1, 10):
-            given = (latents(frames), torch.full((1, 1), 0.5), words())
-            assert torch.allclose(dit(*given), dit(*given, regions=compiler.regions), atol=1e-5)
-    assert compiler.graphs == 27
+    for attention, graphs in ((DENSE, 27), (heads_first, 36)):  # `between` alone is given what attention found
+        with torch.no_grad():
+            for frames in range(1, 10):
+                given = (latents(frames), torch.full((1, 1), 0.5), words())
+                compiled = dit(*given, attention=attention, regions=compiler.regions)
+                assert torch.allclose(dit(*given), compiled, atol=1e-5)
+        assert compiler.graphs == graphs
 
 
 def test_texts_per_frame_need_no_graphs_of_their_own(traced: None) -> None:

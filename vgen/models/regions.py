@@ -100,10 +100,10 @@ class Compiler:
     def _compiled(self, region: Callable[..., Any]) -> Callable[..., Any]:
         call = torch.compile(region, fullgraph=True, dynamic=False)
         stats = torch._dynamo.utils.counters["stats"]
-        seen: set[tuple[Any, ...]] = set()  # blocks and shapes; to raise a limit takes longer than to run a small block
+        seen: set[tuple[Any, ...]] = set()  # blocks and layouts; to raise a limit takes longer than a small block
 
         def timed(*given: Any) -> Any:
-            name = (id(given[0]), *((x.shape, x.dtype) for x in given[1:3]))
+            name = (id(given[0]), *((x.shape, x.stride(), x.dtype) for x in given[1:3]))
             if name in seen:
                 return call(*given)
             known, began = stats["unique_graphs"], time.perf_counter()
