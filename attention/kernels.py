@@ -3,6 +3,7 @@
 The rule looks at what the device is and never at a clock, so that a run that is made again takes the same kernel.
 """
 
+import warnings
 from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -78,7 +79,8 @@ def _choice(kernel: str, q_BNLK: Tensor, k_BNMK: Tensor, v_BNMK: Tensor) -> str 
     """The kernel that torch would run; None where none can."""
     if q_BNLK.device.type not in KNOWN:
         return AUTO
-    with _within(kernel, q_BNLK.device):
+    with _within(kernel, q_BNLK.device), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on CUDA torch warns of every kernel that it may not take
         try:
             choice: int = torch._fused_sdp_choice(q_BNLK, k_BNMK, v_BNMK)
         except RuntimeError:  # "No viable backend": what torch has no class for

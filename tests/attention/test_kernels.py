@@ -1,5 +1,7 @@
 """The kernels of dense attention: the rule, the one that is named, and the one that ran."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -65,6 +67,18 @@ def test_a_kernel_of_another_device_is_refused(pipeline: VideoPipeline, kernel: 
         check_kernel(kernel, CPU, torch.float32, 16)
     with pytest.raises(ResourceError, match=said):
         pipeline.start(*merge(("test", {"request.prompt": "a red ball", "attention.sdpa": kernel})))
+
+
+def test_a_refusal_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA torch warns, kernel by kernel, before it raises."""
+
+    def as_on_cuda(*_: torch.Tensor) -> int:
+        warnings.warn("CuDNN attention kernel not used because:", stacklevel=2)
+        raise RuntimeError("No viable backend")
+
+    monkeypatch.setattr(torch, "_fused_sdp_choice", as_on_cuda)
+    with pytest.raises(ResourceError, match="cudnn cannot run"):
+        check_kernel("cudnn", CPU, torch.float16, 24)
 
 
 @pytest.mark.parametrize(
