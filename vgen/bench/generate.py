@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vgen.attention.kernels import KERNELS, order_for
 from vgen.bench.generate_figures import (
     RADIAL,
     TOLERANCE,
@@ -44,13 +45,6 @@ RESULTS = Path(__file__).with_name("results")
 PARTS = {"dense": ("stock", "vgen"), "sparse": ("vgen", "radial")}  # part -> ways of making the clip
 WAYS = ("stock", "vgen", "radial")
 PROMPT, NEGATIVE = "a red ball rolls to the right across the floor", "a blue cube falls"
-# On a GPU both engines choose among these in this order; a CPU has one fused kernel.
-KERNELS = [
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
 Row = dict[str, Any]
 Say = Callable[[str], None]
 Way = Callable[[Request], Made]
@@ -184,10 +178,12 @@ def _told(before: Row | None) -> str:
 
 @contextmanager
 def _kernels(device: torch.device) -> Iterator[None]:
+    """On a GPU both engines choose among ours, in our order; a CPU has one fused kernel."""
     if device.type != "cuda":
         yield
         return
-    with sdpa_kernel(KERNELS, set_priority=True):
+    order = order_for(torch.cuda.get_device_capability(device))
+    with sdpa_kernel([KERNELS[name] for name in order], set_priority=True):
         yield
 
 
