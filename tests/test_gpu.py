@@ -77,9 +77,12 @@ def test_offload_changes_where_weights_are_and_nothing_else(folder: Path, offloa
     assert home == "cpu"
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method.:DeprecationWarning")  # of the compiler itself
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")  # which would round what is compared
 @pytest.mark.parametrize("sampler", ["full", "causal", "streaming"])
 @pytest.mark.parametrize("name", ["cuda_graphs", "compile"])
 def test_what_makes_a_run_faster_leaves_its_frames(folder: Path, name: str, sampler: str) -> None:
+    torch._dynamo.reset()  # graphs of the sampler before may fit this one
     pipeline = VideoPipeline.from_pretrained(folder, device="cuda", dtype="float32")
     said = {"request.prompt": "a red ball", "request.seed": 1, "request.num_frames": 49, "sampler.name": sampler}
     said |= {"sampler.force": True}
