@@ -73,6 +73,7 @@ def work_of(job: Job, model: LoadedModel, clips: int = 1) -> Work:
         clips=clips,
         one_sequence=_one_sequence(job),
         uncut=uncut(job),
+        apart=_apart(job),
     )
 
 
@@ -85,6 +86,15 @@ def stock_work(model: StockModel, clips: int = 1) -> Work:
         clips=clips,
         one_device=f"model '{model.id}' runs through diffusers' {model.pipeline}, which makes a clip in one process",
     )
+
+
+def _apart(job: Job) -> str | None:
+    """Why the branches of guidance do not run the same blocks in each step; None where they do."""
+    if job.guidance_interval is not None:
+        return "outside of guidance_interval one of them rests"
+    if job.step_cache.name == "first-block":
+        return "step cache 'first-block' skips blocks of each by its own data"
+    return None
 
 
 def _one_sequence(job: Job) -> str | None:

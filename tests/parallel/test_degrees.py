@@ -68,6 +68,8 @@ def test_shared_weights_keep_processes_in_step() -> None:
     fsdp, many = ParallelConfig(fsdp=True), replace(WAN, clips=4)
     assert choose_degrees(fsdp, 4, many) == Degrees(cfg=2, ulysses=2, fsdp=True)
     assert choose_degrees(fsdp, 4, replace(many, prompts=2)) == Degrees(ulysses=4, fsdp=True)
+    assert choose_degrees(fsdp, 4, replace(many, apart="one rests")) == Degrees(ulysses=4, fsdp=True)
+    assert choose_degrees(ParallelConfig(), 2, replace(WAN, apart="one rests")) == Degrees(cfg=2), "all have weights"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,19 @@ def test_shared_weights_keep_processes_in_step() -> None:
         ({"clips": 2}, 2, replace(WAN, uncut="its sampler"), r"parallel\.clips=2: its sampler"),
         ({"fsdp": True, "dp": 2}, 2, replace(WAN, clips=2), r"parallel\.dp=2: with parallel\.fsdp all .* possible: 1"),
         ({"fsdp": True, "cfg": 2}, 2, replace(WAN, prompts=3), r"parallel\.cfg=2: .* and here 3 and one; possible: 1"),
+        (
+            {"fsdp": True, "cfg": 2},
+            2,
+            replace(WAN, apart="one of them rests"),
+            r"parallel\.cfg=2: with parallel\.fsdp both .* and one of them rests; possible: 1",
+        ),
+        ({"fsdp": True}, 5, WAN, r"5 processes cannot share 1 clip .*; possible: --nproc 2, 3, 4, 6, 8, 12"),
+        (
+            {"fsdp": True},
+            2,
+            replace(WAN, guided=False, one_sequence="its cache"),
+            r"cannot share 1 clip \(its cache, .*; possible: one process, without parallel\.fsdp",
+        ),
         ({"cfg": 2, "ulysses": 2}, 2, WAN, r"cfg 2 x ulysses 2 does not make 2 processes"),
         ({"cfg": 2}, 1, WAN, r"cfg 2 does not make 1 process; start as many as the product with --nproc"),
         ({"dp": 1, "cfg": 1, "clips": 1, "ulysses": 2}, 4, WAN, "does not make 4 processes"),

@@ -87,6 +87,19 @@ def test_those_that_ended_or_stand_still_are_named_but_not_who_left(three: list[
     assert ended(three[0]) is None, "who has done its part may go"
 
 
+def test_who_leaves_while_it_is_looked_at_is_not_missed(three: list[Launched], monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgen.parallel import launched as module
+
+    def state(pid: int) -> str:
+        leave(three[1])
+        return "has ended"
+
+    register(three[1])
+    monkeypatch.setattr(module, "_state", state)
+    monkeypatch.setattr(module, "NOTICE_S", 0.0)
+    assert ended(three[0]) is None
+
+
 def _registered(process: Launched, pid: int) -> None:
     from vgen.parallel import launched as module
 

@@ -68,6 +68,19 @@ def test_a_share_of_every_frame_comes_back_whole(frames: int) -> None:
     assert torch.equal(together.flatten(1, 3), x)
 
 
+def patience() -> dict[str, Tensor]:
+    """By a private name of torch's, so that nobody has to wait for somebody who does not answer."""
+    mesh = Mesh(join(25.0, CPU), Degrees(dp=2, cfg=2))
+    groups = {"cfg": mesh.along("cfg").group, "together": mesh.together.group, "world": mesh.world.peers.group}
+    waits = {name: group._get_backend(CPU).options._timeout for name, group in groups.items() if group is not None}
+    return {name: torch.tensor(wait.total_seconds()) for name, wait in waits.items()}
+
+
+def test_every_group_waits_as_long_as_was_said() -> None:
+    for end in on_ranks(patience, ranks=4):
+        assert {name: wait.item() for name, wait in end.items()} == {"cfg": 25, "together": 25, "world": 25}
+
+
 def quarrel(values: list[Any]) -> dict[str, Tensor]:
     world = join(20.0, CPU)
     world.peers.agree("a value", values[world.rank])

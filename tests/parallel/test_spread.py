@@ -9,8 +9,9 @@ from vgen.config import merge
 from vgen.errors import ConfigError
 from vgen.parallel.degrees import Degrees
 from vgen.parallel.mesh import World
-from vgen.pipeline import VideoPipeline
+from vgen.pipeline import Run, VideoPipeline
 from vgen.schema import PerformanceConfig
+from vgen.spread import work_of
 
 ASKED: dict[str, Any] = {"request.prompt": "a red ball", "request.num_frames": 9, "request.seed": 1}
 WIDE = {"attention.name": "vmoba", "attention.patch": "allx1x2", "attention.cuboid": "2x1x2"}
@@ -37,6 +38,18 @@ def test_what_can_be_shared(planner: VideoPipeline) -> None:
     assert degrees(planner, attention__name="radial") == Degrees(ulysses=2)
     assert degrees(planner, **WIDE, attention__scope="head_global") == Degrees(ulysses=2)
     assert degrees(planner, step_cache__name="taylorseer") == Degrees(ulysses=2), "it goes by the step alone"
+
+
+def test_when_branches_of_guidance_run_other_blocks(planner: VideoPipeline) -> None:
+    def apart(**asked: Any) -> str | None:
+        named = {key.replace("__", "."): value for key, value in asked.items()}
+        run = planner.start(*merge(("test", ASKED | {"request.guidance_scale": 3.0} | named)))
+        assert isinstance(run, Run)
+        return work_of(run.job, run.model).apart
+
+    assert apart() is None and apart(step_cache__name="taylorseer") is None
+    assert "rests" in str(apart(request__guidance_interval=[0.3, 0.8]))
+    assert "first-block" in str(apart(step_cache__name="first-block"))
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,8 @@ def _together() -> "PartialState | None":
 
 def _is_first() -> bool:
     """Whether this process adds up: alone, or the first of those launched together, when all are done."""
+    from vgen.parallel.launched import launched, leave
+
     together = _together()
     if together is None:
         return True
@@ -329,6 +331,9 @@ def _is_first() -> bool:
         together.wait_for_everyone()
     except RuntimeError as error:  # torch's word for a process that has ended
         raise ParallelError("another process has ended; go on with what was scored (--resume)") from error
+    process = launched()
+    assert process is not None, "there are several"
+    leave(process)  # they end while the first adds up
     return bool(together.is_main_process)
 
 

@@ -67,6 +67,7 @@ class Work:
         one_device: why a clip is made by one process alone; None where it need not be.
         one_sequence: why tokens and heads cannot be split; None where they can.
         uncut, one_branch: why frames and branches of guidance cannot be, and what is possible; None where they can.
+        apart: why the branches of guidance do not run the same blocks in each step; None where they do.
     """
 
     heads: int
@@ -78,6 +79,7 @@ class Work:
     one_sequence: str | None = None
     uncut: str | None = None
     one_branch: str | None = None
+    apart: str | None = None
 
 
 def choose_degrees(config: ParallelConfig, processes: int, work: Work) -> Degrees:
@@ -106,7 +108,7 @@ def choose_degrees(config: ParallelConfig, processes: int, work: Work) -> Degree
         )
     found = _first_fitting(said, processes, work)
     if found is None:
-        raise ConfigError(_nothing_fits(said, processes, work))
+        raise ConfigError(_nothing_fits(said, processes, work, least=2 if config.fsdp else 1))
     return Degrees(**found, fsdp=bool(config.fsdp))
 
 
@@ -120,8 +122,10 @@ def _in_step(said: dict[str, int], processes: int, work: Work) -> Work:
         raise ConfigError("parallel.fsdp spreads weights over processes, and there is one; start more with --nproc")
     if said.get("dp", 1) > 1:
         raise ConfigError(f"parallel.dp={said['dp']}: with parallel.fsdp all processes make one clip; possible: 1")
-    several = f"with parallel.fsdp both branches read as many prompts, and here {work.prompts} and one; possible: 1"
-    return replace(work, one_branch=several if work.prompts > 1 else None)
+    why = f"both branches read as many prompts, and here {work.prompts} and one" if work.prompts > 1 else None
+    if work.apart is not None:
+        why = f"both branches run the same blocks in each step, and {work.apart}"
+    return replace(work, one_branch=why and f"with parallel.fsdp {why}; possible: 1")
 
 
 def _first_fitting(said: dict[str, int], processes: int, work: Work) -> dict[str, int] | None:
@@ -165,13 +169,14 @@ def _split_problem(size: int, work: Work) -> str | None:
     return None
 
 
-def _nothing_fits(said: dict[str, int], processes: int, work: Work) -> str:
-    able = [n for n in range(1, max(processes, LOOKED_AT) + 1) if _fits(said, n, work)]
+def _nothing_fits(said: dict[str, int], processes: int, work: Work, least: int) -> str:
+    able = [str(n) for n in range(least, max(processes, LOOKED_AT) + 1) if _fits(said, n, work)]
     why = work.one_device or work.one_sequence or f"{work.heads} heads, {work.tokens_per_frame} tokens of a frame"
     branches = "guided" if work.guided else "without guidance"
+    possible = f"--nproc {', '.join(able)}" if able else "one process, without parallel.fsdp"
     return (
         f"{processes} processes cannot share {work.clips} clip{'s' if work.clips > 1 else ''} ({why}, {branches}); "
-        f"possible: --nproc {', '.join(map(str, able))}"
+        f"possible: {possible}"
     )
 
 

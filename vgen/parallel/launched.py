@@ -7,7 +7,6 @@ The first process that fails puts its message there and says it; the others, whi
 import json
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -149,22 +148,19 @@ def ended(process: Launched) -> str | None:
     """Which of the processes on this machine have ended or stand still, in words; None where none has."""
     try:
         store = _store(process)
-        others = [rank for rank in range(process.size) if rank != process.rank]
-        there = [rank for rank in others if store.check([f"{PROCESS}/{rank}"]) and not store.check([f"{LEFT}/{rank}"])]
+        there = [rank for rank in range(process.size) if rank != process.rank and store.check([f"{PROCESS}/{rank}"])]
         where = {rank: json.loads(store.get(f"{PROCESS}/{rank}")) for rank in there}
+        here = {rank: pid for rank, (host, pid) in where.items() if host == _host()}
+        until = time.monotonic() + NOTICE_S
+        while True:
+            gone = [(rank, state) for rank, pid in here.items() if (state := _state(pid))]
+            # asked after: who is about to leave does so first, and then ends
+            found = [f"process {rank} {state}" for rank, state in gone if not store.check([f"{LEFT}/{rank}"])]
+            if found or time.monotonic() > until:
+                return " and ".join(found) or None
+            time.sleep(0.05)
     except RuntimeError:
         return None
-    here = {rank: pid for rank, (host, pid) in where.items() if host == _host()}
-    until = time.monotonic() + NOTICE_S
-    while True:
-        found = [f"process {rank} {state}" for rank, pid in here.items() if (state := _state(pid))]
-        if found or time.monotonic() > until:
-            return _joined(found)
-        time.sleep(0.05)
-
-
-def _joined(found: Sequence[str]) -> str | None:
-    return " and ".join(found) or None
 
 
 def _state(pid: int) -> str | None:

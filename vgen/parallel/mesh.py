@@ -5,7 +5,7 @@ one machine. A process by itself has a mesh too, of one.
 """
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,10 +15,9 @@ from vgen.parallel.degrees import AXES, Degrees
 from vgen.parallel.launched import Launched, launched, register
 from vgen.parallel.peers import Peers
 
-if TYPE_CHECKING:
-    from torch.distributed.device_mesh import DeviceMesh
-
 __all__ = ["Mesh", "World", "join", "own_device"]
+
+TOGETHER = "together"  # among the names of axes: all processes of a replica
 
 
 class World:
@@ -27,17 +26,24 @@ class World:
     Args:
         process: this one among them; None where it is alone.
         device: its own.
+        timeout_s: how long a process may give no sign before the others give up; torch's own where None.
         foreseen: how many there will be, for a plan of what they would do; nothing can be sent then.
     """
 
     def __init__(
-        self, process: Launched | None = None, device: torch.device | None = None, *, foreseen: int = 1
+        self,
+        process: Launched | None = None,
+        device: torch.device | None = None,
+        *,
+        timeout_s: float | None = None,
+        foreseen: int = 1,
     ) -> None:
         self.process = process
         self.device = torch.device("cpu") if device is None else device
         self.rank, self.size = (0, foreseen) if process is None else (process.rank, process.size)
         self.local_size = foreseen if process is None else process.local_size
-        self._opened: dict[tuple[int, ...], tuple[DeviceMesh, dist.ProcessGroup | None]] = {}
+        self._timeout = None if timeout_s is None else datetime.timedelta(seconds=timeout_s)
+        self._opened: dict[tuple[int, ...], dict[str, dist.ProcessGroup | None]] = {}
 
     @property
     def first(self) -> bool:
@@ -51,16 +57,21 @@ class World:
             return Peers()
         return Peers(index=self.rank, size=self.size, group=dist.group.WORLD, ranks=tuple(range(self.size)))
 
-    def opened(self, degrees: Degrees) -> "tuple[DeviceMesh, dist.ProcessGroup | None]":
-        """Torch's mesh of these degrees, and the group of this process's replica; all processes ask for it together."""
-        from torch.distributed.device_mesh import init_device_mesh
-
+    def groups(self, degrees: Degrees) -> dict[str, dist.ProcessGroup | None]:
+        """This process's group along each shared axis, and its replica's; all processes first ask for them together."""
         key = degrees.sizes
         if key not in self._opened:
-            mesh = init_device_mesh(self.device.type, key, mesh_dim_names=AXES)
-            replicas = torch.arange(self.size).view(degrees.dp, degrees.replica).tolist()
-            self._opened[key] = mesh, dist.new_subgroups_by_enumeration(replicas)[0]
+            places = torch.arange(self.size).view(key)
+            ranks = {axis: places.movedim(d, -1).reshape(-1, key[d]) for d, axis in enumerate(AXES) if key[d] > 1}
+            ranks[TOGETHER] = places.view(degrees.dp, -1)
+            self._opened[key] = {name: self._group(rows.tolist()) for name, rows in ranks.items()}
         return self._opened[key]
+
+    def _group(self, ranks: list[list[int]]) -> dist.ProcessGroup | None:
+        """Of groups that together are all processes, this one's; a new one does not take over the world's timeout."""
+        if len(ranks) == 1:
+            return dist.group.WORLD
+        return dist.new_subgroups_by_enumeration(ranks, timeout=self._timeout)[0]
 
 
 class Mesh:
@@ -79,11 +90,6 @@ class Mesh:
     def solo(cls) -> "Mesh":
         """Of a process by itself."""
         return cls(World(), Degrees())
-
-    @property
-    def device_mesh(self) -> "DeviceMesh":
-        """Torch's own, of several processes; the first time all of them ask for it together."""
-        return self.world.opened(self.degrees)[0]
 
     @property
     def replica(self) -> int:
@@ -114,7 +120,7 @@ class Mesh:
             return Peers()
         if self.world.process is None:  # foreseen
             return Peers(index=self.index(axis), size=self.size(axis))
-        group = self.device_mesh.get_group(axis)
+        group = self.world.groups(self.degrees)[axis]
         return Peers(
             index=self.index(axis),
             size=self.size(axis),
@@ -129,7 +135,7 @@ class Mesh:
         if size == 1:
             return Peers()
         first = self.replica * size
-        group = self.world.opened(self.degrees)[1]
+        group = self.world.groups(self.degrees)[TOGETHER]
         return Peers(index=self.world.rank - first, size=size, group=group, ranks=tuple(range(first, first + size)))
 
     def first_head(self, heads: int) -> int:
@@ -190,4 +196,4 @@ def join(timeout_s: float, device: torch.device) -> World:
         except RuntimeError as error:
             said = " ".join(str(error).split())[:80]
             raise PeerLostError(f"{process.size} processes were started and did not find each other: {said}") from error
-    return World(process, device)
+    return World(process, device, timeout_s=timeout_s)
