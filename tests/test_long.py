@@ -19,7 +19,8 @@ from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, VgenError
 from vgen.frames import Frames
 from vgen.models.denoiser import TextBook
-from vgen.models.dit import TextPerFrame, VideoDiT
+from vgen.models.dit import VideoDiT
+from vgen.models.passes import TextPerFrame
 from vgen.models.vae import encode_frames
 from vgen.pipeline import Run, VideoPipeline, clip_of
 from vgen.presets import sampler_presets

@@ -101,6 +101,7 @@ def _graphs(model: LoadedModel, job: Job, placement: Placement, degrees: Degrees
         f"step_cache.name={job.step_cache.name}": job.step_cache.name != "none",
         f"performance.offload={placement.offload}": placement.offload != "none",
         f"weights stored in {placement.storage}": placement.storage is not None,
+        f"search.redo={job.search.redo}": bool(job.search.redo),
         "quantised weights": model.quantization is not None,
         f"parallel: {degrees}": degrees.fsdp or degrees.ulysses * degrees.clips > 1,
     }

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests.folders import tiny_folder
-from vgen.bench import generate, generate_models
+from vgen.bench import generate
 from vgen.bench.drawn import drawn
 from vgen.bench.generate import Asked, bench_generate, compared
 from vgen.bench.generate_figures import at_published_steps, difference, ratios
-from vgen.bench.generate_models import MODELS, Subject, _Shape, compiled_keys, stock_of, vgen_of
+from vgen.bench.generate_models import MODELS, Subject, _Shape, stock_of, vgen_of
 from vgen.bench.generate_runs import STAGES, Made, stock_clip, vgen_clip
 from vgen.bench.recipes import fingerprint, keep, kept
 from vgen.cli.bench import app
@@ -204,16 +204,6 @@ def test_what_cannot_be_measured_is_refused_before_anything_runs(
     with pytest.raises(error) as caught:
         bench_generate(Asked(**({"device": "cpu"} | changes)), say=pytest.fail)
     assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_compile_is_asked_for_by_config_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        generate_models, "PerformanceConfig", type("Able", (), {"__dataclass_fields__": {"compile": 0}})
-    )
-    assert compiled_keys() == {"performance.compile": True}
-    monkeypatch.setattr(generate_models, "PerformanceConfig", type("Unable", (), {"__dataclass_fields__": {}}))
-    with pytest.raises(ConfigError, match=r"no performance\.compile"):
-        compiled_keys()
 
 
 def test_the_wan_models_have_the_shapes_of_the_published_ones() -> None:

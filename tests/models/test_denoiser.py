@@ -9,7 +9,8 @@ import torch
 from tests.models.tiny import LAYERS, latents, tiny_dit, words
 from vgen.models.cache import KVCache
 from vgen.models.denoiser import TextBook, WanDenoiser
-from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
+from vgen.models.dit import VideoDiT
+from vgen.models.passes import PreparedText, TextPerFrame
 from vgen.samplers.prompts import Cue
 
 A, B = Cue(prompt=0), Cue(prompt=1)

@@ -10,7 +10,8 @@ from torch import Tensor
 from tests.folders import tiny_transformer
 from tests.models.tiny import HEIGHT, TOKENS, WIDTH, latents, noise, ours_of, tiny_dit, words
 from vgen.attention import Dense
-from vgen.models.dit import PreparedText, TextPerFrame, VideoDiT
+from vgen.models.dit import VideoDiT
+from vgen.models.passes import PreparedText, TextPerFrame
 from vgen.shapes import TokenGrid
 
 

@@ -17,7 +17,8 @@ from vgen.config import merge
 from vgen.errors import ConfigError
 from vgen.models import regions as regions_module
 from vgen.models.cache import KVCache
-from vgen.models.dit import DENSE, TextPerFrame, VideoDiT
+from vgen.models.dit import DENSE, VideoDiT
+from vgen.models.passes import TextPerFrame
 from vgen.models.regions import EAGER, Compiler, Regions, compile_problem
 from vgen.pipeline import VideoPipeline
 from vgen.schema import PerformanceConfig

@@ -30,7 +30,7 @@ from vgen.bench.generate_figures import (
     ratios,
     times_alone,
 )
-from vgen.bench.generate_models import MODELS, Subject, compiled_keys, compiled_stock, stock_of, vgen_of
+from vgen.bench.generate_models import MODELS, Subject, compiled_stock, stock_of, vgen_of
 from vgen.bench.generate_runs import Made, Request, stock_clip, vgen_clip
 from vgen.bench.recipes import fingerprint, keep, kept
 from vgen.bench.stamp import commit
@@ -91,8 +91,6 @@ class Asked:
                 raise ResourceError(
                     f"--models {name} needs a CUDA device, this is {device}; possible: {', '.join(_here(device.type))}"
                 )
-        if self.compile:
-            compiled_keys()
         name = str(pick_dtype(self.dtype, device)).removeprefix("torch.")
         if name not in TOLERANCE:
             raise ConfigError(f"--dtype {name} has no tolerance to compare within; possible: {', '.join(TOLERANCE)}")
@@ -228,7 +226,7 @@ def _measured(name: str, subject: Subject, model: LoadedModel, asked: Asked, say
 
 
 def _ways(model: LoadedModel, asked: Asked) -> dict[str, Way]:
-    ours, keys = vgen_of(model), compiled_keys() if asked.compile else {}
+    ours, keys = vgen_of(model), {"performance.compile": True} if asked.compile else {}
     sparse: dict[str, Any] = {"attention.name": RADIAL}
     if model.device.type == "cuda":
         sparse["attention.executor"] = "flex"

@@ -18,7 +18,6 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from vgen.bench.drawn import drawn
 from vgen.bench.memory import Case, write_model
-from vgen.errors import ConfigError
 from vgen.models.card import CARD_FILE, ModelCard
 from vgen.models.dit import VideoDiT
 from vgen.models.folder import EMBEDDED, embedded_folder
@@ -30,7 +29,7 @@ from vgen.pipeline import VideoPipeline
 from vgen.placement import Placement
 from vgen.schema import PerformanceConfig
 
-__all__ = ["MODELS", "Subject", "compiled_keys", "compiled_stock", "stock_of", "vgen_of"]
+__all__ = ["MODELS", "Subject", "compiled_stock", "stock_of", "vgen_of"]
 
 Load = Callable[[torch.device, torch.dtype], LoadedModel]
 TINY = Case(heads=6, layers=8, ffn_dim=1536, base_dim=8)
@@ -89,17 +88,6 @@ def compiled_stock(stock: WanPipeline) -> WanPipeline:
     """Its blocks compiled, as diffusers' guide to regional compilation does it."""
     stock.transformer.compile_repeated_blocks(fullgraph=True)
     return stock
-
-
-def compiled_keys() -> dict[str, Any]:
-    """Config keys that ask our pipeline for the same.
-
-    Raises:
-        ConfigError: this version of vgen cannot compile.
-    """
-    if "compile" not in PerformanceConfig.__dataclass_fields__:
-        raise ConfigError("--compile: this version of vgen has no performance.compile; possible: both sides eager")
-    return {"performance.compile": True}
 
 
 def _from_folder(folder: str, device: torch.device, dtype: torch.dtype) -> LoadedModel:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from vgen.attention import Dense, VideoAttention
 from vgen.models.cache import KVCache
-from vgen.models.dit import PreparedText, Shards, TextPerFrame, VideoDiT
+from vgen.models.dit import VideoDiT
 from vgen.models.graphs import Graphs
+from vgen.models.passes import PreparedText, Shards, TextPerFrame
 from vgen.models.regions import EAGER, Regions
 from vgen.models.rope import Rope
 from vgen.models.step_cache import CachedBranch, bare

@@ -11,9 +11,9 @@ Wan: Wan Team 2025, arXiv:2503.20314. DiT: Peebles and Xie 2023, arXiv:2212.0974
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from diffusers import ModelMixin, WanTransformer3DModel
@@ -25,139 +25,31 @@ from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import WanAttention, WanTimeTextImageEmbedding
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from vgen.attention import Dense, VideoAttention, block_causal
 from vgen.models.cache import KVCache
 from vgen.models.graphs import Graphs
+from vgen.models.passes import (
+    Pass,
+    PreparedText,
+    Shards,
+    TextKV,
+    TextPerFrame,
+    TextRun,
+    read_text,
+    share_of,
+    text_runs,
+)
 from vgen.models.regions import EAGER, Regions, modulate
 from vgen.models.residence import at_hand
 from vgen.models.rope import Rope, Rotation, apply_rotation, rotation
 from vgen.shapes import TokenGrid
 
-__all__ = ["PreparedText", "Shards", "TextPerFrame", "VideoDiT"]
+__all__ = ["VideoDiT", "VideoDiTBlock"]
 
 DENSE = Dense()
 ABSOLUTE = Rope()
 TIMESTEPS = 1000.0  # a Wan model's timestep is 1000 sigma
-
-
-@dataclass(frozen=True, slots=True)
-class TextKV:
-    """Keys and values of the conditions of one layer; the image's beside the text's where the model takes one."""
-
-    k_BMNK: Tensor
-    v_BMNK: Tensor
-    image_k_BMNK: Tensor | None = None
-    image_v_BMNK: Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedText:
-    """Cross-attention keys and values of all layers for one prompt; made by `VideoDiT.prepare_text`."""
-
-    layers: tuple[TextKV, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TextPerFrame:
-    """A prompt for each shown frame. The same prompt must be the same object: neighbours that share it read it at once.
-
-    Args:
-        frames: one per shown frame.
-        early: what the first half of the layers reads instead (FreeNoise's motion injection: Qiu et al. 2024,
-            arXiv:2310.15169); `frames` where None.
-    """
-
-    frames: tuple[PreparedText, ...]
-    early: tuple[PreparedText, ...] | None = None
-
-
-class Shards(Protocol):
-    """How the tokens of a pass are spread over processes; `vgen.parallel.ulysses` fills it.
-
-    A process has a share of the tokens of each frame, and in self-attention a share of the heads instead. Tokens are
-    those of `frames` whole frames, in raster order.
-    """
-
-    def mine(self, x_BLD: Tensor, frames: int) -> Tensor:
-        """This process's share of tokens that all have."""
-        ...
-
-    def whole(self, x_BLD: Tensor, frames: int) -> Tensor:
-        """All tokens, from everybody's share."""
-        ...
-
-    def by_heads(self, *x_BLNK: Tensor, frames: int) -> tuple[Tensor, ...]:
-        """All tokens for some heads, from some tokens for all heads; of several tensors at once."""
-        ...
-
-    def by_tokens(self, out_BLNK: Tensor, frames: int) -> Tensor:
-        """The way back."""
-        ...
-
-
-@dataclass(slots=True)
-class _Run:
-    """Neighbouring frames that read the same text."""
-
-    text: PreparedText
-    frames: int
-
-
-def _runs(texts: Sequence[PreparedText]) -> list[_Run]:
-    runs: list[_Run] = []
-    for text in texts:
-        if runs and runs[-1].text is text:
-            runs[-1].frames += 1
-        else:
-            runs.append(_Run(text, 1))
-    return runs
-
-
-@dataclass(slots=True, kw_only=True)
-class _Pass:
-    """What all blocks of one forward pass share.
-
-    `key` is the grid with the frames of the context in front, in the order in which it is read; `past_rotation` is
-    theirs, None where there are none or they are turned already.
-    """
-
-    grid: TokenGrid
-    key: TokenGrid
-    rotation: Rotation
-    attention: VideoAttention
-    causal_block: int | None
-    context: KVCache | None
-    past_rotation: Rotation | None
-    slots: list[int] | None
-    sigma: float | None
-    regions: Regions
-    shards: Shards | None
-
-    @property
-    def remembers_unturned(self) -> bool:
-        """Whether keys are written to the context as they are before their rotation."""
-        return self.context is not None and self.slots is not None and not self.context.turned
-
-
-def _share_of(whole: Rotation, shards: Shards | None, frames: int) -> Rotation:
-    """The rotation of the tokens that this process turns."""
-    if shards is None:
-        return whole
-    return Rotation(*(shards.mine(part_LNP.unsqueeze(0), frames).squeeze(0) for part_LNP in whole))
-
-
-def _cross(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> Tensor:
-    out = scaled_dot_product_attention(q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2))
-    return out.transpose(1, 2).flatten(2)
-
-
-def _read(q_BLNK: Tensor, text: TextKV, dtype: torch.dtype) -> Tensor:
-    out_BLD = _cross(q_BLNK, text.k_BMNK, text.v_BMNK).to(dtype)
-    if text.image_k_BMNK is None or text.image_v_BMNK is None:
-        return out_BLD
-    return out_BLD + _cross(q_BLNK, text.image_k_BMNK, text.image_v_BMNK).to(dtype)
 
 
 class VideoDiTBlock(nn.Module):
@@ -184,7 +76,7 @@ class VideoDiTBlock(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
     def forward(
-        self, x_BLD: Tensor, modulation_BT6D: Tensor, texts: Sequence[_Run], layer: int, shared: _Pass
+        self, x_BLD: Tensor, modulation_BT6D: Tensor, texts: Sequence[TextRun], layer: int, shared: Pass
     ) -> Tensor:
         regions, shards, frames = shared.regions, shared.shards, len(shared.grid.frames)
         table_BT6D, q_BLNK, k_BMNK, unturned_BMNK, v_BMNK = regions.before(
@@ -203,7 +95,7 @@ class VideoDiTBlock(nn.Module):
         return regions.after(self, x_BLD, self._read(q_BLNK, texts, layer, x_BLD.dtype), table_BT6D)
 
     @staticmethod
-    def _attend(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, layer: int, shared: _Pass) -> Tensor:
+    def _attend(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, layer: int, shared: Pass) -> Tensor:
         if shared.causal_block is None:
             return shared.attention(
                 q_BLNK, k_BMNK, v_BMNK, query=shared.grid, key=shared.key, layer=layer, sigma=shared.sigma
@@ -222,7 +114,7 @@ class VideoDiTBlock(nn.Module):
 
     @staticmethod
     def _with_past(
-        context: KVCache, layer: int, unturned_BMNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, shared: _Pass
+        context: KVCache, layer: int, unturned_BMNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor, shared: Pass
     ) -> tuple[Tensor, Tensor]:
         """Keys and values of the context and the pass's own; writes those to the context where they are to stay."""
         if shared.slots is not None:
@@ -237,11 +129,11 @@ class VideoDiTBlock(nn.Module):
         return torch.cat((past_k_BMNK, k_BMNK), dim=1), torch.cat((past[1], v_BMNK), dim=1)
 
     @staticmethod
-    def _read(q_BLNK: Tensor, texts: Sequence[_Run], layer: int, dtype: torch.dtype) -> Tensor:
+    def _read(q_BLNK: Tensor, texts: Sequence[TextRun], layer: int, dtype: torch.dtype) -> Tensor:
         """What cross-attention reads, each run of frames in its own text."""
         per_frame = q_BLNK.shape[1] // sum(run.frames for run in texts)
         parts = q_BLNK.split([run.frames * per_frame for run in texts], dim=1)
-        outs = [_read(part, run.text.layers[layer], dtype) for part, run in zip(parts, texts, strict=True)]
+        outs = [read_text(part, run.text.layers[layer], dtype) for part, run in zip(parts, texts, strict=True)]
         return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
     def text_kv(self, text_BMD: Tensor, image_BMD: Tensor | None) -> TextKV:
@@ -380,7 +272,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         return velocity_BCTHW
 
     def _velocity(
-        self, x_BCTHW: Tensor, sigma_BT: Tensor, early: list[_Run], late: list[_Run], shared: _Pass
+        self, x_BCTHW: Tensor, sigma_BT: Tensor, early: list[TextRun], late: list[TextRun], shared: Pass
     ) -> Tensor:
         """`forward`, as far as it is the device's work: nothing here is brought from the host, or waited for."""
         _, patch_h, patch_w = self.config.patch_size
@@ -420,7 +312,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         return stock.eval()
 
     def _layout(
-        self, early: list[_Run], late: list[_Run], shared: _Pass
+        self, early: list[TextRun], late: list[TextRun], shared: Pass
     ) -> tuple[tuple[Any, ...] | None, tuple[object, ...]]:
         """What a recording of a pass fixes beside shapes, and what that names by identity; see `Graphs`."""
         assert isinstance(shared.attention, Dense), "attention that depends on which frames are seen cannot be recorded"
@@ -448,14 +340,14 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
                 layers.append(self._block(layer).text_kv(embedded_BMD, image_BMD))
         return PreparedText(tuple(layers))
 
-    def _texts(self, text: Tensor | PreparedText | TextPerFrame, frames: int) -> tuple[list[_Run], list[_Run]]:
+    def _texts(self, text: Tensor | PreparedText | TextPerFrame, frames: int) -> tuple[list[TextRun], list[TextRun]]:
         """What the frames read in the first half of the layers, and in the second."""
         if not isinstance(text, TextPerFrame):
             prepared = text if isinstance(text, PreparedText) else self._prepared(text)
-            return [_Run(prepared, frames)], [_Run(prepared, frames)]
+            return [TextRun(prepared, frames)], [TextRun(prepared, frames)]
         early = text.frames if text.early is None else text.early
         assert len(text.frames) == len(early) == frames, f"a text for each of {frames} frames, got {len(text.frames)}"
-        return _runs(early), _runs(text.frames)
+        return text_runs(early), text_runs(text.frames)
 
     def _time(self, sigma_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Time embedding [B, T, D] and the blocks' modulation [B, T, 6, D]."""
@@ -479,7 +371,7 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         sigma: float | None,
         regions: Regions,
         shards: Shards | None,
-    ) -> _Pass:
+    ) -> Pass:
         past = () if context is None else context.frames
         turned = context is not None and context.turned
         assert not (turned and rope.positions is not None), "turned keys stay where they are"
@@ -493,10 +385,10 @@ class VideoDiT(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin):
         if commit:
             assert context is not None, "commit=True needs a context to write to"
             slots = context.reserve(grid.frames)
-        return _Pass(
+        return Pass(
             grid=grid,
             key=replace(grid, frames=past + grid.frames),
-            rotation=_share_of(rotation_of(grid.frames), shards, len(grid.frames)),
+            rotation=share_of(rotation_of(grid.frames), shards, len(grid.frames)),
             attention=attention,
             causal_block=causal_block,
             context=context,
