@@ -1,6 +1,6 @@
 """`vgen generate --resume`: goes on with a killed run, so that its frames are those of an uninterrupted one."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +64,15 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
             f"{checkpoint.path}: made with model '{past['model'].get('id')}'; name its folder with --model, or its "
             "hub id"
         )
-    ready(model or EMBEDDED, download)
-    check_commit(past, model or EMBEDDED, checkpoint.path)
-    set_threads(past["machine"].get("threads"))
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
     resolved |= {key: value for key, value in asked.items() if key in _FREE_HERE}
     config, said = merge((f"run {checkpoint.path}", resolved))
-    joined(config)
+    world, _ = joined(replace(config, run=replace(config.run, device=device)))
+    if world.first:
+        ready(model or EMBEDDED, download)
+    world.peers.told()
+    check_commit(past, model or EMBEDDED, checkpoint.path)
+    set_threads(past["machine"].get("threads"))
     named = [f"{one.path}@{one.scale!r}" for one in map(lora_request, asked.get("model.lora") or ())]
     gguf = asked.get("model.gguf")
     check_gguf(past, gguf or [], checkpoint.path)
