@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +59,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints one JSON object: a row per case, and the largest distance of a prediction from what was measured."""
     parser = argparse.ArgumentParser(prog="python -m vgen.bench.memory")
     parser.add_argument("--cases", default=",".join(CASES), help="by commas")
+    parser.add_argument("--lean", action="store_true", help="give freed memory back at once, as where memory is short")
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "MODEL"), help="one of them, in this process")
     asked = parser.parse_args(argv)
     if asked.measure is not None:
-        print(json.dumps(measure(CASES[asked.measure[0]], asked.measure[1])))
+        print(json.dumps(measure(CASES[asked.measure[0]], asked.measure[1], lean=asked.lean)))
         return 0
-    rows = {name: _in_process(name) for name in asked.cases.split(",")}
+    rows = {name: _in_process(name, lean=asked.lean) for name in asked.cases.split(",")}
     worst = max(abs(row["with_weights"]["off"]) for row in rows.values())
     print(json.dumps({"commit": commit(), "worst": worst, "cases": rows}, indent=2))
     return 0
 
 
-def measure(case: Case, model: str) -> dict[str, Any]:
-    """What a run was to take and what it took, in MiB."""
+def measure(case: Case, model: str, *, lean: bool = False) -> dict[str, Any]:
+    """What a run was to take and what it took, in MiB; `lean` gives freed memory back at once."""
     from vgen.config import merge
     from vgen.models.loaded import own_model
     from vgen.pipeline import VideoPipeline
@@ -89,6 +90,8 @@ def measure(case: Case, model: str) -> dict[str, Any]:
         "sampler.name": case.sampler,
     }
     run = pipeline.start(*merge(("bench", asked)))
+    if lean:
+        run.plan = replace(run.plan, holes=0.0)
     loaded = own_model(pipeline.model)
     for part in (loaded.dit, loaded.vae, loaded.prompts.encoder):
         for weights in part.parameters():
@@ -129,11 +132,11 @@ def write_model(case: Case, folder: Path) -> Path:
     return folder
 
 
-def _in_process(name: str) -> dict[str, Any]:
+def _in_process(name: str, *, lean: bool) -> dict[str, Any]:
     case = CASES[name]
     with tempfile.TemporaryDirectory() as folder:
         model = str(write_model(case, Path(folder) / "model")) if case.heads else "playground"
-        argv = [sys.executable, "-m", "vgen.bench.memory", "--measure", name, model]
+        argv = [sys.executable, "-m", "vgen.bench.memory", "--measure", name, model, *(["--lean"] if lean else [])]
         done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode:
         raise ResourceError(f"case {name} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
