@@ -152,6 +152,7 @@ def test_processes_launched_together_take_parts_and_the_first_adds_up(
         monkeypatch.setenv(name, str(value))
     # there is no store to meet at: tests/parallel/test_evaluate.py has real processes
     monkeypatch.setattr("vgen.parallel.launched.register", lambda process: None)
+    monkeypatch.setattr("vgen.parallel.launched.leave", lambda process: None)
     monkeypatch.setattr("vgen.cli.together.verdict", lambda message, code, beside: (message, code))
     monkeypatch.setattr("accelerate.PartialState", Launched)
     code, out, err = run(*VIDEOS, "--limit", "3")
