@@ -1,11 +1,12 @@
 """The stages on a tiny recipe of the rich world: other scenes, words and lengths, in a cache of its own."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from tests.training.conftest import Trained, tiny_config
 from vgen.errors import ConfigError, ModelError
@@ -24,6 +25,7 @@ from vgen.training.data import crops, held_out_clips, next_scenes
 from vgen.training.dit import draw_windows, train_dit
 from vgen.training.latents import CachedLatents, cache_latents, read_latents
 from vgen.training.loop import Plan, TrainingRecord, keyed
+from vgen.training.text import text_states
 from vgen.training.vae import train_vae
 
 CPU = torch.device("cpu")
@@ -112,23 +114,35 @@ def test_caches_of_two_worlds_stand_apart(rich: Rich) -> None:
         read_latents(other, folder=rich.folder, cache=rich.work / "latents", split="train")
 
 
-def test_a_model_of_the_first_world_cannot_go_on_in_words_that_it_does_not_know(
-    trained: Trained, tmp_path: Path
-) -> None:
-    config = rich_config()
-    list(cache_latents(config, folder=trained.folder, cache=tmp_path / "latents", device=CPU))
+def test_a_model_of_the_first_world_goes_on_in_the_rich_one(trained: Trained, tmp_path: Path) -> None:
+    config, folder = rich_config(), tmp_path / "model"
+    shutil.copytree(trained.folder, folder)
+    list(cache_latents(config, folder=folder, cache=tmp_path / "latents", device=CPU))
     records = train_dit(
         config,
-        folder=trained.folder,
+        folder=folder,
         cache=tmp_path / "latents",
         checkpoints=tmp_path / "dit",
-        plan=Plan(minutes=1, steps=1),
+        plan=Plan(minutes=1, steps=1, warmup_steps=10**9),  # so that nothing is learnt
         resume=True,
         device=CPU,
         compiled=False,
     )
-    with pytest.raises(ModelError, match=r"does not know .* such as .*train without --resume"):
-        list(records)
+    assert list(records)[-1].step == 121
+    assert card_for(folder, {}).trained_window == 13
+    first, rich = (
+        (
+            PreTrainedTokenizerFast.from_pretrained(at / "tokenizer", local_files_only=True),
+            UMT5EncoderModel.from_pretrained(at / "text_encoder", dtype=torch.float32),
+        )
+        for at in (trained.folder, folder)
+    )
+    assert {*WORLDS["rich"].vocabulary} < {*rich[0].get_vocab()} and "wooden" not in first[0].get_vocab()
+    with torch.no_grad():
+        told = [text_states(*parts, ["a red ball falls and bounces"], 32) for parts in (first, rich)]
+        new = [text_states(*parts, ["a wooden red ball falls and bounces"], 32) for parts in (first, rich)]
+    torch.testing.assert_close(told[0], told[1], rtol=0, atol=1e-4)
+    assert (new[0] - new[1]).abs().max() > 0.01
 
 
 def test_clips_are_those_of_the_world() -> None:

@@ -15,7 +15,6 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
-from vgen.errors import ModelError
 from vgen.models.dit import VideoDiT
 from vgen.playground.scene import COLOURS
 from vgen.playground.worlds import world_named
@@ -36,7 +35,7 @@ from vgen.training.loop import (
 )
 from vgen.training.optim import Optimizer
 from vgen.training.state import read_training_state, write_training_state
-from vgen.training.text import build_text_encoder, build_tokenizer, text_states
+from vgen.training.text import build_text_encoder, build_tokenizer, taught_words, text_states
 
 __all__ = [
     "TextToVideo",
@@ -186,7 +185,8 @@ def train_dit(
         cache: of latents.
         checkpoints: for full checkpoints; that of an interrupted run is always continued.
         plan: length of this run.
-        resume: start from the weights in `folder` with a fresh optimiser, where no run was interrupted.
+        resume: start from the weights in `folder` with a fresh optimiser, where no run was interrupted; words of the
+            world that they do not know begin fresh.
         device: CPU or CUDA.
         compiled: whether the transformer goes through torch.compile.
         report_every: steps between records.
@@ -246,14 +246,13 @@ def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch
     if resume:
         state = read_training_state(folder, "dit")
         step, next_index = state["step"], state["next_index"]
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
-        unknown = sorted({*world_named(config.world).vocabulary} - {*tokenizer.get_vocab()})
-        if unknown:
-            raise ModelError(
-                f"{folder} cannot go on in the world '{config.world}': its tokenizer does not know {len(unknown)} "
-                f"of the world's words, such as '{unknown[0]}'; train without --resume"
-            )
+        old = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
         encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+        tokenizer = build_tokenizer(world_named(config.world).vocabulary, recipe.text_length)
+        if tokenizer.get_vocab() != old.get_vocab() or tokenizer.model_max_length != old.model_max_length:
+            grown = build_text_encoder(recipe, len(tokenizer), config.seed)
+            taught_words((old, encoder), (tokenizer, grown))
+            encoder = grown
         dit = VideoDiT.from_pretrained(folder / "transformer", dtype=torch.float32, use_safetensors=True)
     else:
         tokenizer = build_tokenizer(world_named(config.world).vocabulary, recipe.text_length)

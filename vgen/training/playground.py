@@ -40,7 +40,7 @@ def train_playground(
             indifferent. `all` with `resume` leaves the autoencoder as it is, since another encoder would make the
             transformer's weights worthless.
         minutes: of training; with `all` and no `resume`, a quarter of it is the autoencoder's.
-        resume: go on from the weights in `folder`.
+        resume: go on from the weights in `folder`, be they of another world.
         device: CPU or CUDA.
         folder: model folder.
         work: ignored folder for checkpoints and latents.

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from vgen.training.config import DiTRecipe
 
-__all__ = ["build_text_encoder", "build_tokenizer", "name_tokenizer_class", "text_states"]
+__all__ = ["build_text_encoder", "build_tokenizer", "name_tokenizer_class", "taught_words", "text_states"]
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 TOKENIZER_CLASS = "PreTrainedTokenizerFast"
@@ -52,6 +52,33 @@ def build_text_encoder(recipe: DiTRecipe, vocabulary_size: int, seed: int) -> UM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UMT5EncoderModel(config)
+
+
+@torch.no_grad()
+def taught_words(
+    old: tuple[PreTrainedTokenizerFast, UMT5EncoderModel], new: tuple[PreTrainedTokenizerFast, UMT5EncoderModel]
+) -> list[str]:
+    """Gives a fresh encoder the weights of one that knows other words: each word both know keeps its embedding.
+
+    Words that are new keep the fresh encoder's embeddings. Changes the new encoder in place.
+
+    Args:
+        old: tokenizer and encoder to go on from.
+        new: tokenizer and encoder of the same sizes but for vocabulary and length.
+
+    Returns:
+        The new words, sorted.
+    """
+    known, words = old[0].get_vocab(), new[0].get_vocab()
+    weights = dict(old[1].state_dict())
+    common = [word for word in words if word in known]
+    old_rows, new_rows = ([vocabulary[word] for word in common] for vocabulary in (known, words))
+    for name in ("shared.weight", "encoder.embed_tokens.weight"):
+        grown = new[1].state_dict()[name].clone()
+        grown[new_rows] = weights[name][old_rows]
+        weights[name] = grown
+    new[1].load_state_dict(weights)
+    return sorted({*words} - {*known})
 
 
 def text_states(
