@@ -7,7 +7,7 @@ measured mean and standard deviation: what the transformer sees.
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from vgen.playground.worlds import world_named
 from vgen.training.config import PlaygroundTraining
 from vgen.training.data import to_model_range
 from vgen.training.loop import TrainingRecord
-from vgen.training.whole import encode_whole
+from vgen.training.whole import channels_last, encode_whole
 
 __all__ = ["CachedLatents", "cache_latents", "normalised", "read_latents"]
 
@@ -48,7 +48,7 @@ class CachedLatents:
 
 
 def cache_latents(
-    config: PlaygroundTraining, *, folder: Path, cache: Path, device: torch.device
+    config: PlaygroundTraining, *, folder: Path, cache: Path, device: torch.device, compiled: bool = False
 ) -> Iterator[TrainingRecord]:
     """Encodes what is not in the cache yet.
 
@@ -57,20 +57,27 @@ def cache_latents(
         folder: model folder with the autoencoder.
         cache: where `read_latents` will look; a sub-folder names the autoencoder's weights.
         device: CPU or CUDA.
+        compiled: whether the encoder goes through torch.compile, which doubles its speed on a CPU.
 
     Raises:
         ModelError: the folder has no autoencoder.
     """
     place, scenes = _place(config, folder, cache), world_named(config.world).scenes
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
-    vae.to(device).eval()
+    channels_last(vae.to(device).eval())
+
+    def encode(video_BCFYX: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return encode_whole(vae, video_BCFYX)[0]
+
+    quick = torch.compile(encode, dynamic=False) if compiled else encode
     place.mkdir(parents=True, exist_ok=True)
     missing = [job for job in _jobs(config) if not (place / job.file).is_file()]
     began = time.monotonic()
     for done, job in enumerate(missing, start=1):
         drawn = list(scenes(job.split, job.start + job.count))[job.start :]
         x0_BCTHW = torch.cat(
-            [_encoded(vae, drawn[i : i + _CLIPS_PER_CALL], config) for i in range(0, job.count, _CLIPS_PER_CALL)]
+            [_encoded(vae, quick, drawn[i : i + _CLIPS_PER_CALL], config) for i in range(0, job.count, _CLIPS_PER_CALL)]
         )
         partial = place / f"{job.file}.partial"
         save_file({"x0": x0_BCTHW, "seeds": torch.tensor([scene.seed for scene in drawn])}, partial)
@@ -137,13 +144,13 @@ def _jobs(config: PlaygroundTraining) -> list[_Job]:
 
 
 @torch.no_grad()
-def _encoded(vae: AutoencoderKLWan, drawn: list[Scene], config: PlaygroundTraining) -> Tensor:
+def _encoded(
+    vae: AutoencoderKLWan, encode: Callable[[Tensor], Tensor], drawn: list[Scene], config: PlaygroundTraining
+) -> Tensor:
     moved = [simulate(scene, world_named(config.world).frames) for scene in drawn]
     clip_BFYX3 = render(drawn, moved, height=config.size, width=config.size)
     video_BCFYX = to_model_range(clip_BFYX3).to(vae.device).contiguous(memory_format=torch.channels_last_3d)
-    with torch.autocast(vae.device.type, torch.bfloat16):
-        mean_BCTHW, _ = encode_whole(vae, video_BCFYX)
-    return normalised(vae, mean_BCTHW.float()).half().cpu().contiguous()
+    return normalised(vae, encode(video_BCFYX).float()).half().cpu().contiguous()
 
 
 def _place(config: PlaygroundTraining, folder: Path, cache: Path) -> Path:

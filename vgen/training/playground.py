@@ -69,7 +69,7 @@ def train_playground(
             decoder_only=stage == "decoder",
         )
     if stage in ("latents", "all"):
-        yield from cache_latents(config, folder=folder, cache=work / "latents", device=device)
+        yield from cache_latents(config, folder=folder, cache=work / "latents", device=device, compiled=compiled)
     if stage in ("dit", "all"):
         yield from train_dit(
             config,

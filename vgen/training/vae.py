@@ -18,7 +18,7 @@ from vgen.training.data import crops, held_out_clips, to_model_range
 from vgen.training.loop import Learner, Plan, Saving, TrainingRecord, finish, keyed, named_parameters, run
 from vgen.training.optim import Optimizer
 from vgen.training.state import MAX_SHARD, read_training_state, write_training_state
-from vgen.training.whole import decode_whole, encode_whole
+from vgen.training.whole import channels_last, decode_whole, encode_whole
 
 __all__ = ["build_vae", "latent_statistics", "reconstruction_loss", "train_vae", "vae_psnr"]
 
@@ -168,7 +168,7 @@ def _start(
         vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     else:
         vae = build_vae(recipe, config.seed)
-    _channels_last(vae.to(device))
+    channels_last(vae.to(device))
     if decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
@@ -219,11 +219,3 @@ def _psnr_of(vae: AutoencoderKLWan, count: int, config: PlaygroundTraining, spli
         error = ((decoded_BCFYX + 1) * 127.5).round() - (video_BCFYX + 1) * 127.5
         scores.append(20 * math.log10(255) - 10 * error.square().mean().log10().item())
     return sum(scores) / len(scores)
-
-
-def _channels_last(vae: AutoencoderKLWan) -> None:
-    """Convolution weights in the layout that CPU and GPU kernels like best here (a tenth faster on a CPU)."""
-    for weight in vae.parameters():
-        if weight.ndim >= 4:
-            layout = torch.channels_last_3d if weight.ndim == 5 else torch.channels_last
-            weight.data = weight.data.contiguous(memory_format=layout)
