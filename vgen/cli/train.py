@@ -17,7 +17,7 @@ app.command("travl")(travl)
 
 @app.command("playground")
 def playground(
-    stage: Annotated[str, typer.Option(help="vae, decoder, latents, dit or all.")] = "all",
+    stage: Annotated[str, typer.Option(help="vae, decoder, latents, dit, few-step or all.")] = "all",
     minutes: Annotated[
         float, typer.Option(min=0.01, help="Training time; ends cleanly with averaged weights.")
     ] = 120.0,

@@ -19,6 +19,7 @@ from vgen.playground.worlds import WORLDS
 
 __all__ = [
     "DiTRecipe",
+    "FewStepRecipe",
     "LatentsRecipe",
     "PlaygroundTraining",
     "VAERecipe",
@@ -89,6 +90,21 @@ class DiTRecipe:
 
 
 @dataclass(kw_only=True)
+class FewStepRecipe:
+    """The causal student of few steps, a LoRA over the transformer, trained on its own rollouts."""
+
+    sigmas: list[float] = field(default_factory=lambda: [1.0, 0.9, 0.75, 0.5])  # 1000, 750, 500, 250 at shift 3
+    rank: int = 32
+    batch: int = 8
+    blocks: int = 2  # of a clip's causal blocks that learn in a step
+    teacher_steps: int = 12  # from pure noise
+    mid_clip: float = 0.3  # share of steps whose clips go on from known blocks
+    image: float = 0.15  # share, of the others, whose clips begin with a known frame
+    lr: float = 5e-4  # AdamW
+    average: float = 0.98
+
+
+@dataclass(kw_only=True)
 class PlaygroundTraining:
     """All stages of the embedded model."""
 
@@ -99,6 +115,7 @@ class PlaygroundTraining:
     vae: VAERecipe = field(default_factory=VAERecipe)
     latents: LatentsRecipe = field(default_factory=LatentsRecipe)
     dit: DiTRecipe = field(default_factory=DiTRecipe)
+    few_step: FewStepRecipe = field(default_factory=FewStepRecipe)
 
 
 def read_training_config(path: Path | None = None) -> PlaygroundTraining:

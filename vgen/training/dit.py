@@ -44,6 +44,8 @@ __all__ = [
     "draw_windows",
     "export_dit",
     "flow_loss",
+    "load_text_to_video",
+    "mixed_precision",
     "train_dit",
     "validation_loss",
 ]
@@ -235,9 +237,19 @@ def validation_loss(model: TextToVideo, held_out: CachedLatents, config: Playgro
         for mix, block in ((MIX_FULL, None), (MIX_CAUSAL, recipe.causal_block)):
             generator = keyed(0, f"validation {block}", start)
             noise_BCTHW, sigma_BT = _noise_and_levels(x0_BCTHW, [True] * len(prompts), recipe, mix, generator)
-            with _mixed_precision(model.dit.device):
+            with mixed_precision(model.dit.device):
                 losses.append(flow_loss(model.dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
     return sum(losses) / len(losses)
+
+
+def load_text_to_video(folder: Path, device: torch.device) -> TextToVideo:
+    """The text encoder and transformer of a model folder, in fp32."""
+    encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+    return TextToVideo(
+        dit=VideoDiT.from_pretrained(folder / "transformer", dtype=torch.float32, use_safetensors=True).to(device),
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True),
+        encoder=encoder.to(device),
+    )
 
 
 def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch.device) -> tuple[TextToVideo, Learner]:
@@ -246,14 +258,13 @@ def _start(config: PlaygroundTraining, folder: Path, resume: bool, device: torch
     if resume:
         state = read_training_state(folder, "dit")
         step, next_index = state["step"], state["next_index"]
-        old = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
-        encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, use_safetensors=True)
+        held = load_text_to_video(folder, device)
+        old, encoder, dit = held.tokenizer, held.encoder, held.dit
         tokenizer = build_tokenizer(world_named(config.world).vocabulary, recipe.text_length)
         if tokenizer.get_vocab() != old.get_vocab() or tokenizer.model_max_length != old.model_max_length:
             grown = build_text_encoder(recipe, len(tokenizer), config.seed)
             taught_words((old, encoder), (tokenizer, grown))
             encoder = grown
-        dit = VideoDiT.from_pretrained(folder / "transformer", dtype=torch.float32, use_safetensors=True)
     else:
         tokenizer = build_tokenizer(world_named(config.world).vocabulary, recipe.text_length)
         encoder = build_text_encoder(recipe, len(tokenizer), config.seed)
@@ -286,7 +297,7 @@ def _step(
     mid_clip = recipe.mid_clip_causal if causal else recipe.mid_clip_full
     window, learner.next_index = draw_windows(latents, learner.next_index, recipe, mid_clip=mid_clip, seed=config.seed)
     noise_BCTHW, sigma_BT = _noise_and_levels(window.x0_BCTHW, window.from_start, recipe, mix, generator)
-    with _mixed_precision(device):
+    with mixed_precision(device):
         text_BMD = text_states(model.tokenizer, model.encoder, window.prompts, recipe.text_length)
         loss = flow_loss(
             forward, window.x0_BCTHW.to(device), noise_BCTHW.to(device), sigma_BT.to(device), text_BMD, block
@@ -311,7 +322,7 @@ def _noise_and_levels(
 
 
 @contextmanager
-def _mixed_precision(device: torch.device) -> Iterator[None]:
+def mixed_precision(device: torch.device) -> Iterator[None]:
     """bfloat16 products over fp32 weights."""
     with torch.autocast(device.type, torch.bfloat16), warnings.catch_warnings():
         # RMSNorm of q and k takes its unfused kernel here, which is what we want: its gain stays in fp32

@@ -33,11 +33,21 @@ from vgen.training.loop import Learner, Plan, Saving, TrainingRecord, finish, ke
 from vgen.training.optim import Optimizer
 from vgen.training.samples import Sample, SampleFile, empty_text, read_sample
 
-__all__ = ["LoraRecipe", "LoraTraining", "Outcome", "expert_of", "shift_for"]
+__all__ = [
+    "LORA_FILE",
+    "LoraRecipe",
+    "LoraTraining",
+    "Outcome",
+    "add_lora",
+    "expert_of",
+    "lora_weights",
+    "shift_for",
+]
 
 IMAGE_SHARE = 0.2  # of steps with a clean first frame, for models that take one as it
 HELD_OUT_LEVELS = 8  # of each held-out window
 NAME = "default"
+LORA_FILE = "pytorch_lora_weights.safetensors"  # as diffusers calls it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +155,7 @@ class LoraTraining:
         self.model, self.recipe, self.accelerator = model, recipe, accelerator
         self.train, self.held_out = tuple(train), tuple(held_out)
         self.dit = expert_of(model, recipe.transformer)
-        self.config = _add_lora(self.dit, recipe)
+        self.config = add_lora(self.dit, targets=recipe.targets, rank=recipe.rank, alpha=recipe.alpha, seed=recipe.seed)
         if gradient_checkpointing:
             self.dit.enable_gradient_checkpointing()
         self._empty_BMD = empty_text(model)
@@ -198,10 +208,7 @@ class LoraTraining:
 
     def weights(self) -> dict[str, Tensor]:
         """The LoRA by the names that PEFT gives it, in fp32."""
-        from peft import get_peft_model_state_dict
-
-        state = get_peft_model_state_dict(self.dit, adapter_name=NAME)
-        return {name: tensor.detach().float().cpu().contiguous() for name, tensor in state.items()}
+        return lora_weights(self.dit)
 
     def forget(self) -> None:
         """Drops the checkpoint of a run whose weights are written."""
@@ -315,18 +322,36 @@ def shift_for(model: LoadedModel, *, height: int, width: int) -> float:
     return shift_of(model.scheduler) if named is None else named
 
 
-def _add_lora(dit: VideoDiT, recipe: LoraRecipe) -> dict[str, Any]:
-    """Puts a fresh LoRA on, which changes nothing yet; returns its PEFT config, for the file."""
+def add_lora(dit: VideoDiT, *, targets: Sequence[str], rank: int, alpha: float, seed: int) -> dict[str, Any]:
+    """Puts a fresh LoRA on, which changes nothing yet and alone has gradients; returns its PEFT config, for the file.
+
+    Args:
+        dit: transformer.
+        targets: ends of the names of the layers in its blocks that get one.
+        rank, alpha: what is learnt counts alpha / rank.
+        seed: of the fresh weights.
+
+    Raises:
+        ConfigError: targets that no layer has.
+    """
     layers = [name for name in lora_targets(dit) if name.startswith("blocks.")]
-    for target in recipe.targets:
+    for target in targets:
         if not any(name.endswith(f".{target}") for name in layers):
             ends = {name.split(".", 3)[3] for name in layers}
             raise ConfigError(f"no layer of the model is called '{target}'; {nearest(target, ends)}")
-    chosen = [name for name in layers if name.endswith(tuple(f".{target}" for target in recipe.targets))]
+    chosen = [name for name in layers if name.endswith(tuple(f".{target}" for target in targets))]
     dit.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        config = LoraConfig(r=recipe.rank, lora_alpha=cast(int, recipe.alpha), target_modules=chosen)
+        torch.manual_seed(seed)
+        config = LoraConfig(r=rank, lora_alpha=cast(int, alpha), target_modules=chosen)
         dit.add_adapter(config, adapter_name=NAME)
     cast_training_params(dit, dtype=torch.float32)
-    return {"r": recipe.rank, "lora_alpha": recipe.alpha, "target_modules": chosen}
+    return {"r": rank, "lora_alpha": alpha, "target_modules": chosen}
+
+
+def lora_weights(dit: VideoDiT) -> dict[str, Tensor]:
+    """The LoRA that `add_lora` put on, by the names that PEFT gives it, in fp32."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(dit, adapter_name=NAME)
+    return {name: tensor.detach().float().cpu().contiguous() for name, tensor in state.items()}

@@ -23,12 +23,12 @@ from vgen.schema import AttentionConfig
 from vgen.sparsity import AttentionSettings, resolve_attention
 from vgen.training.captioned import Captioned, read_captioned
 from vgen.training.loop import TrainingRecord
-from vgen.training.lora import LoraRecipe, LoraTraining, Outcome, expert_of, shift_for
+from vgen.training.lora import LORA_FILE, LoraRecipe, LoraTraining, Outcome, expert_of, shift_for
 from vgen.training.samples import SampleFile, encode_samples, sample_files
 
 __all__ = ["LoraJob", "notes_on", "recipe_for", "split", "train_lora"]
 
-WEIGHTS, SIDECAR, README = "pytorch_lora_weights.safetensors", "training.json", "README.md"
+SIDECAR, README = "training.json", "README.md"
 HELD_OUT_SHARE = 10  # one clip in so many
 
 
@@ -221,7 +221,7 @@ def _write(output: Path, training: LoraTraining, story: dict[str, Any]) -> None:
         WanPipeline.save_lora_weights(
             partial, training.weights(), transformer_lora_adapter_metadata=dict(training.config)
         )
-        (partial / WEIGHTS).chmod(0o644)
+        (partial / LORA_FILE).chmod(0o644)
         (partial / SIDECAR).write_text(json.dumps(story, indent=1) + "\n", encoding="utf-8")
         (partial / README).write_text(_readme(story), encoding="utf-8")
         publish(partial, output)

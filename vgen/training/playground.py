@@ -1,4 +1,4 @@
-"""The three stages of the embedded model in order: what `vgen train playground` runs."""
+"""The stages of the embedded model in order: what `vgen train playground` runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +9,18 @@ import torch
 from vgen.errors import InputError, nearest
 from vgen.training.config import PlaygroundTraining
 from vgen.training.dit import train_dit
+from vgen.training.few_step import train_few_step
 from vgen.training.latents import cache_latents
 from vgen.training.loop import Plan, TrainingRecord
 from vgen.training.vae import train_vae
 
 __all__ = ["STAGES", "Stage", "train_playground"]
 
-Stage = Literal["vae", "decoder", "latents", "dit", "all"]
+Stage = Literal["vae", "decoder", "latents", "dit", "few-step", "all"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
-_VAE_SHARE = 0.25  # of the minutes, where all stages run
+# of the minutes, where all stages run: from scratch, and with --resume
+_SHARES = {"vae": (0.2, 0.0), "dit": (0.6, 0.75), "few-step": (0.2, 0.25)}
 
 
 def train_playground(
@@ -37,9 +39,9 @@ def train_playground(
     Args:
         config: the recipes.
         stage: one of `STAGES`. `decoder` goes on with the autoencoder's decoder alone, to which the transformer is
-            indifferent. `all` with `resume` leaves the autoencoder as it is, since another encoder would make the
-            transformer's weights worthless.
-        minutes: of training; with `all` and no `resume`, a quarter of it is the autoencoder's.
+            indifferent. `few-step` distils the transformer that is there. `all` with `resume` leaves the autoencoder as
+            it is, since another encoder would make the transformer's weights worthless.
+        minutes: of training; with `all`, over its stages.
         resume: go on from the weights in `folder`, be they of another world.
         device: CPU or CUDA.
         folder: model folder.
@@ -54,15 +56,17 @@ def train_playground(
     work.mkdir(parents=True, exist_ok=True)
     (work / ".gitignore").write_text("*\n")
     from_scratch = stage == "all" and not resume
-    vae_minutes = minutes * _VAE_SHARE if from_scratch else minutes
-    dit_minutes = minutes - vae_minutes if from_scratch else minutes
-    past_vae = (work / "dit" / "state.json").is_file()  # `all` was interrupted in its last stage
-    if stage in ("vae", "decoder") or (from_scratch and not past_vae):
+    # where `all` was interrupted, the stages before that are over
+    past = {name: (work / name / "state.json").is_file() for name in ("dit", "few-step")}
+    plans = {
+        name: Plan(minutes=minutes * (shares[resume] if stage == "all" else 1.0)) for name, shares in _SHARES.items()
+    }
+    if stage in ("vae", "decoder") or (from_scratch and not any(past.values())):
         yield from train_vae(
             config,
             folder=folder,
             checkpoints=work / ("decoder" if stage == "decoder" else "vae"),
-            plan=Plan(minutes=vae_minutes),
+            plan=plans["vae"],
             resume=resume or stage == "decoder",
             device=device,
             compiled=compiled,
@@ -70,14 +74,23 @@ def train_playground(
         )
     if stage in ("latents", "all"):
         yield from cache_latents(config, folder=folder, cache=work / "latents", device=device, compiled=compiled)
-    if stage in ("dit", "all"):
+    if stage == "dit" or (stage == "all" and not past["few-step"]):
         yield from train_dit(
             config,
             folder=folder,
             cache=work / "latents",
             checkpoints=work / "dit",
-            plan=Plan(minutes=dit_minutes),
+            plan=plans["dit"],
             resume=resume,
             device=device,
             compiled=compiled,
+        )
+    if stage in ("few-step", "all"):
+        yield from train_few_step(
+            config,
+            folder=folder,
+            cache=work / "latents",
+            checkpoints=work / "few-step",
+            plan=plans["few-step"],
+            device=device,
         )
