@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vgen.attention.kernels import AUTO, dense_kernel
+from vgen.attention.kernels import AUTO, dense_kernel, traced_attention
 from vgen.shapes import TokenGrid
 
 __all__ = ["Dense", "VideoAttention", "block_causal"]
@@ -51,7 +51,7 @@ class Dense:
 
     Args:
         kernel: a name from `KERNELS`, or `auto`.
-        ran: calls so far, by the kernel that computed them.
+        ran: calls so far, by the kernel that computed them; none within `torch.compile`, where torch chooses later.
     """
 
     kernel: str = AUTO
@@ -69,6 +69,8 @@ class Dense:
         sigma: float | None = None,
     ) -> Tensor:
         q_BNLK, k_BNMK, v_BNMK = (x.transpose(1, 2) for x in (q_BLNK, k_BMNK, v_BMNK))
+        if self.kernel == AUTO and torch.compiler.is_compiling():  # counting would cut a graph of the whole model
+            return traced_attention(q_BNLK, k_BNMK, v_BNMK).transpose(1, 2)
         out_BNLK, ran = dense_kernel(q_BNLK, k_BNMK, v_BNMK, self.kernel)
         self.ran[ran] += 1
         return out_BNLK.transpose(1, 2)

@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from vgen.errors import ResourceError
 
-__all__ = ["AUTO", "KERNELS", "check_kernel", "dense_kernel", "order_for"]
+__all__ = ["AUTO", "KERNELS", "check_kernel", "dense_kernel", "order_for", "traced_attention"]
 
 AUTO = "auto"
 KERNELS = {
@@ -26,6 +26,7 @@ KERNELS = {
 }
 KNOWN = ("cpu", "cuda")  # elsewhere torch does not tell
 CHOICES_KEPT = 4096
+PLAIN_PAIRS = 1 << 20  # of a query and a key, up to which a CPU trains on the matrix of all pairs
 _CHOICES: dict[Hashable, str] = {}  # by all that the answer depends on
 
 
@@ -38,6 +39,19 @@ def dense_kernel(q_BNLK: Tensor, k_BNMK: Tensor, v_BNMK: Tensor, kernel: str = A
     name = _ran(kernel, q_BNLK, k_BNMK, v_BNMK)
     with _within(kernel, q_BNLK.device):
         return scaled_dot_product_attention(q_BNLK, k_BNMK, v_BNMK), name
+
+
+def traced_attention(q_BNLK: Tensor, k_BNMK: Tensor, v_BNMK: Tensor) -> Tensor:
+    """Softmax attention as `torch.compile` likes it best.
+
+    That is torch's own, but for short sequences with gradients on a CPU: there the backward pass of the fused kernel
+    takes longer than products of matrices with a softmax between them, which are fused with what is around them.
+    """
+    learns = torch.is_grad_enabled() and q_BNLK.requires_grad and torch.compiler.is_compiling()
+    if not learns or q_BNLK.device.type != "cpu" or q_BNLK.shape[2] * k_BNMK.shape[2] > PLAIN_PAIRS:
+        return scaled_dot_product_attention(q_BNLK, k_BNMK, v_BNMK)
+    scores_BNLM = q_BNLK @ k_BNMK.transpose(2, 3) * q_BNLK.shape[3] ** -0.5
+    return scores_BNLM.softmax(-1) @ v_BNMK
 
 
 def order_for(capability: tuple[int, int]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from vgen.models.card import card_for
 from vgen.models.dit import VideoDiT
 from vgen.playground.caption import parse
 from vgen.playground.scene import COLOURS, FRAMES, sample_scene
+from vgen.training.config import DiTRecipe
 from vgen.training.dit import build_dit, draw_windows, flow_loss, train_dit
 from vgen.training.latents import CachedLatents, cache_latents, read_latents
 from vgen.training.loop import Plan, TrainingRecord
@@ -264,3 +266,22 @@ def test_fresh_transformer_predicts_nothing(trained: Trained) -> None:
     assert isinstance(dit, VideoDiT)
     x_BCTHW = torch.randn(1, 16, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     assert not dit(x_BCTHW, torch.ones(1, 2), torch.zeros(1, 4, 16)).any()
+
+
+@pytest.mark.parametrize("block", [None, 3])
+def test_a_step_is_one_graph_and_learns_the_same(block: int | None) -> None:
+    """A graph that is cut trains at the speed of no compiler at all, and says nothing of it."""
+    dit = build_dit(replace(DiTRecipe(), text_dim=16, heads=1, head_width=24, ffn_dim=32, layers=2), 16, 0)
+    torch.nn.init.normal_(dit.proj_out.weight, std=0.1)
+    generator = torch.Generator().manual_seed(0)
+    x0_BCTHW, noise_BCTHW = (torch.randn(2, 16, 7, 4, 4, generator=generator) for _ in range(2))
+    sigma_BT, text_BMD = torch.rand(2, 7, generator=generator), torch.randn(2, 8, 16, generator=generator)
+    found = []
+    for forward in (dit, torch.compile(dit, dynamic=False, fullgraph=True, backend="aot_eager")):
+        loss = flow_loss(forward, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block)
+        loss.backward()
+        found.append([loss.detach(), *(weight.grad.clone() for weight in dit.parameters() if weight.grad is not None)])
+        dit.zero_grad(set_to_none=True)
+    assert len(found[0]) == len(found[1]) > 40
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)

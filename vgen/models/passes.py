@@ -6,9 +6,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from vgen.attention import VideoAttention
+from vgen.attention.kernels import traced_attention
 from vgen.models.cache import KVCache
 from vgen.models.regions import Regions
 from vgen.models.rope import Rotation
@@ -135,7 +135,7 @@ def share_of(whole: Rotation, shards: Shards | None, frames: int) -> Rotation:
 
 
 def _cross(q_BLNK: Tensor, k_BMNK: Tensor, v_BMNK: Tensor) -> Tensor:
-    out = scaled_dot_product_attention(q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2))
+    out = traced_attention(q_BLNK.transpose(1, 2), k_BMNK.transpose(1, 2), v_BMNK.transpose(1, 2))
     return out.transpose(1, 2).flatten(2)
 
 
