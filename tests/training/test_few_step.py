@@ -56,7 +56,7 @@ def test_blocks_end_with_the_clip() -> None:
 @pytest.mark.parametrize("exit_step", range(4))
 def test_a_teacher_of_one_step_without_guidance_is_the_student(student: Any, exit_step: int) -> None:
     everywhere = range(3)
-    once = {"recipe": FewStepRecipe(teacher_steps=1), "guidance_scale": 1.0, "learnt": everywhere}
+    once: dict[str, Any] = {"recipe": FewStepRecipe(teacher_steps=1), "guidance_scale": 1.0, "learnt": everywhere}
     assert rolled(student, exit_step=exit_step, **once).loss < 1e-9
     assert rolled(student, exit_step=exit_step, learnt=everywhere).loss > 1e-6
 

@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 from tests.training.conftest import Trained
-from vgen.errors import InputError, ModelError
+from vgen.errors import ConfigError, InputError, ModelError
 from vgen.models.card import card_for
 from vgen.models.dit import VideoDiT
 from vgen.playground.caption import parse
 from vgen.playground.scene import COLOURS, FRAMES, sample_scene
+from vgen.schema import AttentionConfig
 from vgen.training.config import DiTRecipe
 from vgen.training.dit import build_dit, draw_windows, flow_loss, train_dit
 from vgen.training.latents import CachedLatents, cache_latents, read_latents
@@ -285,3 +286,27 @@ def test_a_step_is_one_graph_and_learns_the_same(block: int | None) -> None:
     assert len(found[0]) == len(found[1]) > 40
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_sparse_attention_is_trained_uncompiled(trained: Trained, tmp_path: Path) -> None:
+    def run(name: str, compiled: bool) -> list[TrainingRecord]:
+        folder = tmp_path / name
+        shutil.copytree(trained.folder, folder)
+        records = train_dit(
+            trained.config,
+            folder=folder,
+            cache=trained.work / "latents",
+            checkpoints=tmp_path / f"{name}-checkpoints",
+            plan=Plan(minutes=1, steps=2, warmup_steps=1),
+            resume=True,
+            device=CPU,
+            compiled=compiled,
+            attention=AttentionConfig(name=name),
+            report_every=1,
+        )
+        return list(records)
+
+    dense, sparse = run("dense", False), run("radial", False)
+    assert losses(sparse)[0] != losses(dense)[0] and sparse[-1].values["held_out"] != dense[-1].values["held_out"]
+    with pytest.raises(ConfigError, match="'vmoba' cannot be compiled in training; add --no-compile"):
+        run("vmoba", True)

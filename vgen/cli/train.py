@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vgen.cli.train_lora import lora
+from vgen.cli.train_lora import attention_of, lora
 from vgen.cli.train_travl import travl
 
 __all__ = ["app"]
@@ -31,6 +31,9 @@ def playground(
     ),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Use torch.compile.")] = True,
+    attention: Annotated[
+        str, typer.Option(help="Of the transformer while it trains, as for vgen generate; sparse with --no-compile.")
+    ] = "dense",
 ) -> None:
     """Train autoencoder, text encoder and video transformer on rendered scenes.
 
@@ -61,6 +64,7 @@ def playground(
         folder=folder,
         work=work,
         compiled=compiled,
+        attention=attention_of(attention),
     )
     for record in records:
         say(record.line())

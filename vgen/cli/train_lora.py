@@ -10,7 +10,7 @@ from vgen.config import merge, read_config
 from vgen.errors import ConfigError, InputError, ResourceError
 from vgen.schema import AttentionConfig
 
-__all__ = ["lora"]
+__all__ = ["attention_of", "lora"]
 
 Data = typer.Argument(
     metavar="FOLDER", help="Videos with a caption each: clip.mp4 and clip.txt, or one metadata.jsonl for all."
@@ -86,7 +86,7 @@ def lora(
         output=output,
         work=work,
         model=model,
-        attention=_attention(attention),
+        attention=attention_of(attention),
         held_out=held_out,
         save_every=save_every,
         gradient_checkpointing=gradient_checkpointing,
@@ -102,7 +102,7 @@ def lora(
         typer.echo(str(output))
 
 
-def _attention(named: str) -> AttentionConfig:
+def attention_of(named: str) -> AttentionConfig:
     """As `vgen generate --attention` takes it."""
     path = Path(named)
     values = read_config(path, group="attention") if path.suffix in (".yaml", ".yml") else {"attention.name": named}

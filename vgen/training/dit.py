@@ -9,15 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
+from vgen.attention import VideoAttention
+from vgen.errors import ConfigError
 from vgen.models.dit import VideoDiT
 from vgen.playground.scene import COLOURS
 from vgen.playground.worlds import world_named
+from vgen.samplers import SigmaTable
+from vgen.schema import AttentionConfig
+from vgen.sparsity import AttentionSettings, resolve_attention
 from vgen.training.config import DiTRecipe, PlaygroundTraining, stage_digest
 from vgen.training.folder import save_folder
 from vgen.training.latents import CachedLatents, read_latents
@@ -58,6 +64,7 @@ _BY_ADAM = (
     "relative_attention_bias.weight",
 )
 _VALIDATION_CLIPS = 32
+_CALLS = 1 << 20  # of a plan of sparse attention: many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +183,7 @@ def train_dit(
     resume: bool,
     device: torch.device,
     compiled: bool,
+    attention: AttentionConfig | None = None,
     report_every: int = 20,
     save_every_s: float = 180.0,
 ) -> Iterator[TrainingRecord]:
@@ -190,15 +198,24 @@ def train_dit(
         resume: start from the weights in `folder` with a fresh optimiser, where no run was interrupted; words of the
             world that they do not know begin fresh.
         device: CPU or CUDA.
-        compiled: whether the transformer goes through torch.compile.
+        compiled: whether the transformer goes through torch.compile, which takes dense attention alone.
+        attention: of self-attention, in training and in the validation; dense where None.
         report_every: steps between records.
         save_every_s: seconds of training between checkpoints.
+
+    Raises:
+        ConfigError: an unknown pattern, or one that cannot be compiled.
     """
     latents = read_latents(config, folder=folder, cache=cache, split="train")
     held_out = read_latents(config, folder=folder, cache=cache, split="held_out_seed")
     model, learner = _start(config, folder, resume, device)
-    forward = torch.compile(model.dit, dynamic=False) if compiled else model.dit
-    digest = stage_digest(config, config.dit)
+    settings = _attention(config, attention or AttentionConfig(), len(model.dit.blocks))
+    sparse = settings.pattern != "dense"
+    if sparse and compiled:
+        raise ConfigError(f"attention '{settings.pattern}' cannot be compiled in training; add --no-compile")
+    attended = _Attended(model.dit, settings.build(_CALLS)) if sparse else model.dit
+    forward = torch.compile(model.dit, dynamic=False) if compiled else attended
+    digest = stage_digest(config, config.dit, *([repr(settings.resolved())] if sparse else []))
     saving = Saving(checkpoints=checkpoints, digest=digest, report_every=report_every, save_every_s=save_every_s)
     yield from run(
         "dit",
@@ -206,9 +223,9 @@ def train_dit(
         plan,
         saving,
         step=lambda: {"loss": _step(config, learner, model, forward, latents, plan)},
-        validate=lambda: {"held_out": validation_loss(model, held_out, config)},
+        validate=lambda: {"held_out": validation_loss(model, held_out, config, attended)},
     )
-    score = _write(config, learner, model, held_out, folder, digest)
+    score = _write(config, learner, model, attended, held_out, folder, digest)
     finish(checkpoints)
     yield TrainingRecord(stage="dit", step=learner.step, done=1.0, eta_s=0.0, values={"held_out": score})
 
@@ -222,12 +239,24 @@ def export_dit(config: PlaygroundTraining, *, folder: Path, checkpoints: Path, h
     model, learner = _start(config, folder, resume=False, device=torch.device("cpu"))
     digest = stage_digest(config, config.dit)
     assert load_checkpoint(checkpoints, learner, digest), f"no checkpoint in {checkpoints}"
-    return _write(config, learner, model, held_out, folder, digest)
+    return _write(config, learner, model, model.dit, held_out, folder, digest)
 
 
 @torch.no_grad()
-def validation_loss(model: TextToVideo, held_out: CachedLatents, config: PlaygroundTraining) -> float:
-    """Flow loss on held-out clips with fixed prompts, noise and levels; full and block-causal attention, half each."""
+def validation_loss(
+    model: TextToVideo,
+    held_out: CachedLatents,
+    config: PlaygroundTraining,
+    forward: Callable[..., Tensor] | None = None,
+) -> float:
+    """Flow loss on held-out clips with fixed prompts, noise and levels; full and block-causal attention, half each.
+
+    Args:
+        model: whose text encoder reads the prompts.
+        held_out: clips, of which the first few are taken.
+        config: the recipe.
+        forward: what is asked for velocities, where it is not the model's transformer itself.
+    """
     recipe, world, losses = config.dit, world_named(held_out.world), []
     for start in range(0, min(len(held_out.seeds), _VALIDATION_CLIPS), recipe.batch):
         rows = slice(start, start + recipe.batch)
@@ -238,8 +267,30 @@ def validation_loss(model: TextToVideo, held_out: CachedLatents, config: Playgro
             generator = keyed(0, f"validation {block}", start)
             noise_BCTHW, sigma_BT = _noise_and_levels(x0_BCTHW, [True] * len(prompts), recipe, mix, generator)
             with mixed_precision(model.dit.device):
-                losses.append(flow_loss(model.dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
+                losses.append(flow_loss(forward or model.dit, x0_BCTHW, noise_BCTHW, sigma_BT, text_BMD, block).item())
     return sum(losses) / len(losses)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attended:
+    """A transformer whose self-attention is not dense; called as the transformer in `flow_loss`."""
+
+    dit: VideoDiT
+    attention: VideoAttention
+
+    def __call__(self, x_BCTHW: Tensor, sigma_BT: Tensor, text_BMD: Tensor, *, causal_block: int | None) -> Tensor:
+        highest = float(sigma_BT.max())
+        return cast(
+            Tensor,
+            self.dit(x_BCTHW, sigma_BT, text_BMD, causal_block=causal_block, attention=self.attention, sigma=highest),
+        )
+
+
+def _attention(config: PlaygroundTraining, asked: AttentionConfig, layers: int) -> AttentionSettings:
+    """As sampling at the card's steps would have it."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=config.dit.shift)
+    table = SigmaTable.from_scheduler(scheduler, config.dit.num_inference_steps)
+    return resolve_attention(asked, table.per_step, layers)[0]
 
 
 def load_text_to_video(folder: Path, device: torch.device) -> TextToVideo:
@@ -334,6 +385,7 @@ def _write(
     config: PlaygroundTraining,
     learner: Learner,
     model: TextToVideo,
+    forward: Callable[..., Tensor],
     held_out: CachedLatents,
     folder: Path,
     digest: str,
@@ -341,7 +393,7 @@ def _write(
     """Writes the model folder with averaged weights, and its training state."""
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     with learner.average_in_place():
-        score = validation_loss(model, held_out, config)
+        score = validation_loss(model, held_out, config, forward)
         save_folder(folder, config=config, vae=vae, tokenizer=model.tokenizer, encoder=model.encoder, dit=model.dit)
     write_training_state(folder, "dit", learner, seed=config.seed, digest=digest, values={"held_out": score})
     return score

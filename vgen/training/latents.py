@@ -163,5 +163,5 @@ def _place(config: PlaygroundTraining, folder: Path, cache: Path) -> Path:
     digest = hashlib.sha256(json.dumps([stored["latents_mean"], stored["latents_std"]]).encode())
     for name in sorted(weights):
         if name.startswith(("encoder.", "quant_conv.")):
-            digest.update(weights[name].numpy().tobytes())
+            digest.update(weights[name].half().numpy().tobytes())  # however precisely they are stored
     return cache / (digest.hexdigest()[:12] + ("" if config.world == "first" else f"-{config.world}"))

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 
 from vgen.errors import InputError, nearest
+from vgen.schema import AttentionConfig
 from vgen.training.config import PlaygroundTraining
 from vgen.training.dit import train_dit
 from vgen.training.few_step import train_few_step
@@ -33,6 +34,7 @@ def train_playground(
     folder: Path,
     work: Path,
     compiled: bool,
+    attention: AttentionConfig | None = None,
 ) -> Iterator[TrainingRecord]:
     """Runs one stage, or all.
 
@@ -46,10 +48,12 @@ def train_playground(
         device: CPU or CUDA.
         folder: model folder.
         work: ignored folder for checkpoints and latents.
-        compiled: whether to use torch.compile, which costs a minute and gains a third.
+        compiled: whether to use torch.compile, which costs a minute or two and gains a third.
+        attention: of the transformer's self-attention while it trains; dense where None.
 
     Raises:
         InputError: an unknown stage.
+        ConfigError: an attention that is unknown, or cannot be compiled.
     """
     if stage not in STAGES:
         raise InputError(f"unknown stage '{stage}'; {nearest(stage, STAGES)}")
@@ -84,6 +88,7 @@ def train_playground(
             resume=resume,
             device=device,
             compiled=compiled,
+            attention=attention,
         )
     if stage in ("few-step", "all"):
         yield from train_few_step(
