@@ -87,7 +87,7 @@ class VideoPipeline:
 
         Args:
             model: `playground`, the one that comes with the package; a folder in diffusers format; or a model of the
-                Hugging Face hub, `ORG/NAME[@REVISION]`.
+                Hugging Face hub, `ORG/NAME[@REVISION]`; behind it `:VARIANT` for a variant of the model.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
             dtype: `auto` (float32 on a CPU, bfloat16 elsewhere), `float32`, `bfloat16` or `float16`.
             download: fetch a model of the hub where its cache does not hold it whole; nothing is fetched otherwise.

@@ -125,6 +125,7 @@ def model_row(model: LoadedModel) -> dict[str, Any]:
     return {
         "id": model.id,
         "commit": model.commit,
+        "variant": None if model.variant is None else model.variant.name,
         "name": model.card.name,
         "digests": model.digests(),
         "lora": model.adapters.rows(),

@@ -11,8 +11,10 @@ import torch
 from diffusers import CogVideoXTransformer3DModel, HunyuanVideoTransformer3DModel, LTXVideoTransformer3DModel
 from safetensors.torch import load_file, save_file
 
+from tests.loras import write_pairs
 from tests.stock.folders import LAYOUTS, renamed
-from vgen.errors import ModelError, ResourceError
+from tests.variants import variant_pairs, write_variant
+from vgen.errors import ConfigError, ModelError, ResourceError
 from vgen.models.card import card_for
 from vgen.models.components import weigh
 from vgen.models.folder import describe
@@ -140,6 +142,21 @@ def test_what_a_card_may_not_say(line: str, why: str, copy_of: Folders) -> None:
     (folder / "vgen.yaml").write_text("\n".join([*(row for row in card if not row.startswith(f"{key}:")), line]))
     with pytest.raises(ModelError, match=why):
         load(folder)
+
+
+def test_a_variant_is_another_card_and_no_lora(copy_of: Folders) -> None:
+    folder = copy_of("cogvideox")
+    own = write_variant(folder, card="num_inference_steps: 3\n")
+    model = load_model(f"{folder}:fast", device=torch.device("cpu"), dtype=torch.float32)
+    assert (model.card.num_inference_steps, model.card.name) == (3, "tiny-cogvideox:fast")
+    assert "variants/fast/vgen.yaml" in model.digests()
+    (own / "vgen.yaml").write_text("sampler: causal\nsamplers: [causal]\n")
+    with pytest.raises(ModelError, match=f"{own}.*samplers"):
+        load_model(f"{folder}:fast", device=torch.device("cpu"), dtype=torch.float32)
+    (own / "vgen.yaml").unlink()
+    write_pairs(own / "lora.safetensors", variant_pairs(), kind="wan")
+    with pytest.raises(ConfigError, match="which takes no LoRA here, and variant 'fast' has one"):
+        load_model(f"{folder}:fast", device=torch.device("cpu"), dtype=torch.float32)
 
 
 def test_pickled_weights_and_lost_files_are_refused(copy_of: Folders) -> None:

@@ -71,7 +71,7 @@ def generate(
     last_image: Annotated[str | None, Flag(help="Last frame, for models that take one: path of a picture.")] = None,
     prompts: Annotated[Path | None, Flag(help="File with a prompt on each line, instead of PROMPT.")] = None,
     model: Annotated[
-        str | None, Flag(help="'playground' (comes with vgen), a diffusers-format folder, or a hub id.")
+        str | None, Flag(help="'playground' (comes with vgen), a diffusers-format folder, or a hub id; [:VARIANT].")
     ] = None,
     download: Annotated[bool | None, Download] = None,
     lora: Annotated[list[str] | None, Lora] = None,

@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 def models(
     model: Annotated[
-        str | None, typer.Argument(help="A name, folder or hub id; all that are here if left out.")
+        str | None, typer.Argument(help="A name, folder or hub id, [:VARIANT]; all that are here if left out.")
     ] = None,
     download: Annotated[bool | None, Download] = None,
     output_format: Annotated[Format, typer.Option("--format", help="Words, or JSON.")] = Format.HUMAN,
@@ -36,6 +36,7 @@ def models(
         return
     from vgen.models.folder import describe
     from vgen.models.hub import commit_of
+    from vgen.models.variant import variants_of
 
     ready(model, download)
     folder, card, size_bytes = describe(model)
@@ -45,6 +46,7 @@ def models(
         "commit": commit,
         "folder": str(folder),
         "mib": round(size_bytes / MIB, 1),
+        "variants": variants_of(folder),
         **asdict(card),
     }
     show(json.dumps(row) if output_format is Format.JSON else _human(row))
@@ -84,6 +86,7 @@ def _row(name: str, where: Path, commit: str | None, size_bytes: int) -> dict[st
     """What stands in a list of one model; with `problem`, where it cannot be run."""
     from vgen.errors import ModelError
     from vgen.models.components import weigh
+    from vgen.models.variant import variants_of
     from vgen.plan import free_mib
 
     row: dict[str, Any] = {"model": name, "commit": commit, "mib": _mib(size_bytes), "problem": None}
@@ -95,6 +98,7 @@ def _row(name: str, where: Path, commit: str | None, size_bytes: int) -> dict[st
     free = free_mib(device)
     return row | {
         "folder": str(where),
+        "variants": variants_of(where),
         "tasks": _tasks(card),
         "height": card.height,
         "width": card.width,
@@ -138,8 +142,14 @@ def _line(row: dict[str, Any]) -> str:
     return (
         f"{row['model']}{at}  {row['mib']:,g} MiB  {', '.join(row['tasks'])}  {row['width']}x{row['height']}, "
         f"{row['num_frames']} frames at {row['fps']} fps  {fits}: weights take {row['weights_mib']:,.0f} MiB, "
-        f"{row['free_mib']:,.0f} MiB are free"
+        f"{row['free_mib']:,.0f} MiB are free{_variants(row)}"
     )
+
+
+def _variants(row: dict[str, Any]) -> str:
+    """Which there are, as --model takes them."""
+    base = row["model"]
+    return f"; variants: {', '.join(f'{base}:{name}' for name in row['variants'])}" if row["variants"] else ""
 
 
 def _human(row: dict[str, Any]) -> str:
@@ -147,9 +157,13 @@ def _human(row: dict[str, Any]) -> str:
     takes = {"none": "text", "first_latent": "text, first frame", "channels": "text and first frame"}[row["image"]]
     takes += {"none": "", "optional": ", last frame", "required": " and last frame"}[row["last_image"]]
     at = "" if row["commit"] is None else f"commit {row['commit']}, "
+    from vgen.models.variant import split_variant
+
+    of_model = row | {"model": split_variant(row["model"])[0]}
     return (
         f"{row['model']}  {row['mib']:g} MiB  {row['width']}x{row['height']}, {row['num_frames']} frames "
         f"at {row['fps']} fps\n"
         f"  takes {takes}; {words}; samplers {', '.join(row['samplers'])}; "
-        f"{row['num_inference_steps']} steps, guidance {row['guidance_scale']:g}\n  {at}{row['folder']}"
+        f"{row['num_inference_steps']} steps, guidance {row['guidance_scale']:g}{_variants(of_model)}\n"
+        f"  {at}{row['folder']}"
     )

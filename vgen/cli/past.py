@@ -1,5 +1,6 @@
 """Past runs, read as data: what a record asks for, once each part of it that is used has the type it must have."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,17 @@ if TYPE_CHECKING:
     from vgen.frames import Frames
     from vgen.models.lora_request import LoraRequest
 
-__all__ = ["base_of", "check_commit", "check_gguf", "checked", "draws_of", "image_of", "loras_of", "set_threads"]
+__all__ = [
+    "base_of",
+    "check_gguf",
+    "check_model",
+    "checked",
+    "draws_of",
+    "image_of",
+    "loras_of",
+    "model_of",
+    "set_threads",
+]
 
 
 MAX_DRAW = 1000  # more than a piece is ever made
@@ -46,17 +57,40 @@ def checked(past: dict[str, Any], where: Path) -> dict[str, Any]:
     return resolved
 
 
-def check_commit(past: dict[str, Any], model: str, where: Path) -> None:
-    """Refuses a model of the hub at another commit than the record's, before its weights are read.
+def model_of(past: dict[str, Any], named: str | None, where: Path) -> str:
+    """The model of a run: the one that the user names, or the embedded one, in the record's variant.
+
+    Raises:
+        ModelError: it was another model, and none is named.
+    """
+    from vgen.models.folder import EMBEDDED
+    from vgen.models.variant import split_variant
+
+    if named is not None:
+        return named
+    recorded = str(past["model"].get("id"))
+    if split_variant(recorded)[0] != EMBEDDED:  # so that no path of the record is opened
+        raise ModelError(f"{where}: made with model '{recorded}'; name its folder with --model, or its hub id")
+    return recorded
+
+
+def check_model(past: dict[str, Any], model: str, where: Path) -> None:
+    """Refuses another variant than the record's, and a model of the hub at another commit, before weights are read.
 
     A folder has no commit; what its files are is compared by digest once it is loaded.
 
     Raises:
-        ModelError: another commit; says how to name the recorded one.
+        ModelError: another one; says how to name the recorded one.
     """
     from vgen.models.folder import find_folder
     from vgen.models.hub import COMMIT, commit_of, parse
+    from vgen.models.variant import split_variant
 
+    (base, variant), made_with = split_variant(model), past["model"].get("variant")
+    if variant != made_with:
+        told = "no variant" if made_with is None else f"variant {str(made_with)[:60]!r}"
+        able = base if made_with is None else f"{base}:{str(made_with)[:60]}"
+        raise ModelError(f"{where}: made with {told} of its model, '{model}' is another; use --model {able}")
     commit, recorded = commit_of(model, find_folder(model)), past["model"].get("commit")
     if commit is None or not isinstance(recorded, str) or commit == recorded:
         return
@@ -65,7 +99,8 @@ def check_commit(past: dict[str, Any], model: str, where: Path) -> None:
     asked = parse(model)
     assert asked is not None, f"{model} has a commit and is no hub id"
     raise ModelError(
-        f"{where}: made with commit {recorded}, '{model}' is at {commit}; use --model {asked.repo}@{recorded}"
+        f"{where}: made with commit {recorded}, '{model}' is at {commit}; use --model "
+        f"{replace(asked, revision=recorded)}"
     )
 
 

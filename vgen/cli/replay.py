@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vgen.cli.download import Download, ready
-from vgen.cli.past import base_of, check_commit, check_gguf, checked, draws_of, image_of, loras_of, set_threads
+from vgen.cli.past import base_of, check_gguf, check_model, checked, draws_of, image_of, loras_of, model_of, set_threads
 from vgen.config import merge
 from vgen.errors import InputError, ModelError
 from vgen.schema import OutputConfig
@@ -42,7 +42,6 @@ def replay(
     quiet()
     from vgen.cli.output import check_files, claimed, write_run
     from vgen.cli.progress import say, show
-    from vgen.models.folder import EMBEDDED
     from vgen.pipeline import VideoPipeline, clip_of
     from vgen.records import read_record
 
@@ -54,17 +53,14 @@ def replay(
         why = "it went on from another clip; name that with --extend" if extend is None else "it went on from no clip"
         raise InputError(f"{record}: {why}")
     base = None if extend is None else base_of(past, clip_of(extend))
-    if model is None and past["model"].get("id") != EMBEDDED:
-        raise ModelError(
-            f"{record}: made with model '{past['model'].get('id')}'; name its folder with --model, or its hub id"
-        )
-    ready(model or EMBEDDED, download)
-    check_commit(past, model or EMBEDDED, record)
+    model = model_of(past, model, record)
+    ready(model, download)
+    check_model(past, model, record)
     set_threads(past["machine"].get("threads"))
     loras = loras_of(past, lora or [], record)
     check_gguf(past, gguf or [], record)
     pipeline = VideoPipeline.from_pretrained(
-        model or EMBEDDED,
+        model,
         device=device or recorded_device,
         dtype=dtype,
         performance=config.performance,

@@ -43,9 +43,8 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     quiet()
     from vgen.checkpoint import BASE, IMAGE, Checkpoint
     from vgen.cli.output import make_all
-    from vgen.cli.past import base_of, check_commit, check_gguf, checked, image_of, loras_of, set_threads
+    from vgen.cli.past import base_of, check_gguf, check_model, checked, image_of, loras_of, model_of, set_threads
     from vgen.machine import machine
-    from vgen.models.folder import EMBEDDED
     from vgen.models.lora_request import lora_request
     from vgen.pipeline import VideoPipeline
 
@@ -58,26 +57,21 @@ def go_on(folder: Path, layers: list[tuple[str, dict[str, Any]]], output_format:
     asked = {key: value for _, values in layers for key, value in values.items() if value is not None}
     _same_request(checkpoint.path, past, asked)
     _same_versions(checkpoint.path, past)
-    model = asked.get("model.id")
-    if model is None and past["model"].get("id") != EMBEDDED:
-        raise ModelError(
-            f"{checkpoint.path}: made with model '{past['model'].get('id')}'; name its folder with --model, or its "
-            "hub id"
-        )
+    model = model_of(past, asked.get("model.id"), checkpoint.path)
     device, dtype = str(resolved.pop("run.device")), str(resolved.pop("run.dtype"))
     resolved |= {key: value for key, value in asked.items() if key in _FREE_HERE}
     config, said = merge((f"run {checkpoint.path}", resolved))
     world, _ = joined(replace(config, run=replace(config.run, device=device)))
     if world.first:
-        ready(model or EMBEDDED, download)
+        ready(model, download)
     world.peers.told()
-    check_commit(past, model or EMBEDDED, checkpoint.path)
+    check_model(past, model, checkpoint.path)
     set_threads(past["machine"].get("threads"))
     named = [f"{one.path}@{one.scale!r}" for one in map(lora_request, asked.get("model.lora") or ())]
     gguf = asked.get("model.gguf")
     check_gguf(past, gguf or [], checkpoint.path)
     pipeline = VideoPipeline.from_pretrained(
-        model or EMBEDDED,
+        model,
         device=device,
         dtype=dtype,
         performance=config.performance,

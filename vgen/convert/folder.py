@@ -26,6 +26,7 @@ from vgen.models.files import read_json
 from vgen.models.folder import describe
 from vgen.models.hub import INDEX_FILE
 from vgen.models.names import diffusers_name
+from vgen.models.variant import split_variant
 
 __all__ = ["Conversion", "check_free", "plan_conversion", "write_conversion"]
 
@@ -88,6 +89,9 @@ def plan_conversion(
     """
     if method not in METHODS:
         raise ConfigError(f"unknown method '{method}'; {nearest(method, METHODS)}")
+    whole, variant = split_variant(base)
+    if variant is not None:
+        raise ModelError(f"base {base} is a variant, and a checkpoint replaces all weights; possible: {whole}")
     folder, base_card, _ = describe(base)
     _check_base(folder, base_card)
     card = _card(base_card, method, block)

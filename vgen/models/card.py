@@ -1,7 +1,7 @@
 """`ModelCard`: what a checkpoint is right with by default.
 
 From `vgen.yaml` in the model's folder (diffusers ignores the file), else from the `configs/models/*.yaml` whose
-`match` agrees with the folder's configs; the one that names most keys wins.
+`match` agrees with the folder's configs; the one that names most keys wins. A variant's card says what differs.
 """
 
 from dataclasses import dataclass, field
@@ -96,19 +96,31 @@ class ModelCard:
         return self.flow_shift_480p if small and self.flow_shift_480p is not None else self.flow_shift
 
 
-def card_for(folder: Path, configs: dict[str, dict[str, Any]]) -> ModelCard:
-    """The card of a model folder.
+def card_for(folder: Path, configs: dict[str, dict[str, Any]], variant: Path | None = None) -> ModelCard:
+    """The card of a model folder, or of a variant in it.
 
     Args:
         folder: the diffusers-format folder.
         configs: its parsed configs by component ("pipeline" is model_index.json), which presets are matched with.
+        variant: the variant's folder.
 
     Raises:
         ModelError: the card is malformed, or there is none and no preset matches.
     """
+    content, where = _content(folder, configs)
+    card = _card(content, where)
+    if variant is None:
+        return card
+    own = variant / CARD_FILE
+    said = _parse(_text(own), str(own)) if own.is_file() else {}
+    return _card(content | {"name": f"{card.name}:{variant.name}"} | said, str(own))
+
+
+def _content(folder: Path, configs: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """What the card of a folder says, unchecked, and where."""
     own = folder / CARD_FILE
     if own.is_file():
-        return _card(_parse(_text(own), str(own)), str(own))
+        return _parse(_text(own), str(own)), str(own)
     fits = []
     for preset in files("vgen").joinpath("configs", "models").iterdir():
         content = yaml.safe_load(preset.read_text(encoding="utf-8"))
@@ -120,7 +132,7 @@ def card_for(folder: Path, configs: dict[str, dict[str, Any]]) -> ModelCard:
             f"{folder}: no {CARD_FILE} beside the weights, and no preset in configs/models fits its config"
         )
     _, name, content = max(fits, key=lambda fit: fit[:2])
-    return _card(content, name)
+    return content, name
 
 
 def _agrees(match: dict[str, dict[str, Any]], configs: dict[str, dict[str, Any]]) -> bool:

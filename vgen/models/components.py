@@ -22,7 +22,7 @@ from vgen.errors import ModelError
 from vgen.models.card import ModelCard
 from vgen.models.check import check_depth
 from vgen.models.files import check_added_tokens, check_tensors, tensor_shapes, weight_bytes
-from vgen.models.folder import CheckedFolder, check_folder, find_folder
+from vgen.models.folder import CheckedFolder, open_folder
 from vgen.models.quantization import GGUF, Quantization, quantized_bytes
 from vgen.models.settings import defaults
 from vgen.models.stock.encoders import bare_names
@@ -87,7 +87,7 @@ def weigh(
     Raises:
         ModelError: as `load_model`.
     """
-    checked = check_folder(find_folder(model), quantization)
+    checked = open_folder(model, quantization)
     return checked.card, sum(weigh_parts(checked, component_dtypes(device, dtype)).values())
 
 

@@ -16,6 +16,7 @@ from vgen.machine import cache_home
 from vgen.models.card import CARD_FILE
 from vgen.models.files import sha256_of
 from vgen.models.hub import INDEX_FILE
+from vgen.models.variant import Variant
 
 __all__ = ["digests_of", "file_digest", "files_of"]
 
@@ -24,11 +25,14 @@ MOST_KEPT = 1000
 SETTLED_NS = 2_000_000_000  # a file system's times are coarse: a later change could bear the same
 
 
-def files_of(folder: Path, parts: Iterable[str]) -> dict[str, Path]:
-    """What a run of a model depends on, by its path in the folder: its index and card, and all of these components."""
+def files_of(folder: Path, parts: Iterable[str], variant: Variant | None) -> dict[str, Path]:
+    """What a run of a model depends on, by its path in the folder: its index and card, all of these components, and
+    the files of a variant.
+    """
     own = [path for path in (folder / INDEX_FILE, folder / CARD_FILE) if path.is_file()]
     inside = [path for part in parts for path in (folder / part).rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path for path in own + inside}
+    files = {path.relative_to(folder).as_posix(): path for path in own + inside}
+    return files if variant is None else files | variant.files()
 
 
 def digests_of(files: Mapping[str, Path]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Fetches a model from the Hugging Face hub: first an `Offer` that says what it would take, then the files.
 
-Fetched are the configs, tokenizers and safetensors of the repository's components, and nothing that can run code or
-that we do not load (.bin, .pt, .msgpack, ONNX, variants, pictures). What the hub answers is a stranger's text: names,
-sizes and the commit are checked before one byte is fetched or a path is made of them.
+Fetched are the configs, tokenizers and safetensors of the repository's components, its variants' cards and LoRA, and
+nothing that can run code or that we do not load (.bin, .pt, .msgpack, ONNX, fp16 twins, pictures). What the hub answers
+is a stranger's text: names, sizes and the commit are checked before one byte is fetched or a path is made of them.
 """
 
 import re
@@ -19,6 +19,7 @@ from vgen.errors import ModelError, ResourceError, nearest
 from vgen.models.card import CARD_FILE
 from vgen.models.files import PICKLES
 from vgen.models.hub import COMMIT, INDEX_FILE, PLAIN_PARTS, WEIGHTS, HubId, cache_folder, cached, locate, parse
+from vgen.models.variant import VARIANT_FILE, VARIANTS, split_variant
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -100,7 +101,7 @@ def wanted(model: str) -> HubId | None:
     Raises:
         ModelError: an id with a revision that cannot be one, or a damaged cache.
     """
-    asked = None if Path(model).exists() else parse(model)
+    asked = None if Path(split_variant(model)[0]).exists() else parse(model)
     found = None if asked is None else locate(asked)
     return None if found is not None and not found.missing else asked
 
@@ -261,7 +262,10 @@ def _needed(names: list[str]) -> list[str]:
     weighted = {folder for folder, file in split if WEIGHT.fullmatch(file)}
     plain = {*PLAIN_PARTS.values()}
     parts = {folder for folder, file in split if file in plain or (file == "config.json" and folder in weighted)}
-    return sorted(name for name in names if SAFE_NAME.fullmatch(name) and _is_needed(name, parts))
+    needed = [name for name in names if SAFE_NAME.fullmatch(name) and _is_needed(name, parts)]
+    pickled = _pickled_variants(names)
+    own = [name for name in names if (found := VARIANT_FILE.fullmatch(name)) and found[1] not in pickled]
+    return sorted([*needed, *own])
 
 
 def _is_needed(name: str, parts: set[str]) -> bool:
@@ -270,6 +274,22 @@ def _is_needed(name: str, parts: set[str]) -> bool:
         return name in (INDEX_FILE, CARD_FILE)
     plain = file.endswith(PLAIN_SUFFIXES) and not file.endswith(".index.json")
     return folder in parts and bool(plain or WEIGHT.fullmatch(file) or WEIGHT_INDEX.fullmatch(file))
+
+
+def _pickled_variants(names: list[str]) -> dict[str, str]:
+    """Variants whose LoRA is no safetensors, and the file: without it they would be others, so nothing is fetched."""
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        top, _, rest = name.partition("/")
+        variant, _, file = rest.partition("/")
+        if top == VARIANTS and file:
+            found.setdefault(variant, {})[Path(file).suffix] = name
+    return {
+        variant: files[suffix]
+        for variant, files in found.items()
+        for suffix in PICKLES
+        if suffix in files and ".safetensors" not in files
+    }
 
 
 def _check_weights(asked: HubId, names: list[str]) -> None:
@@ -285,6 +305,9 @@ def _check_weights(asked: HubId, names: list[str]) -> None:
                 f"model '{asked}': the weights of {part} are pickled ({pickled[0]:.80}), which can run code; choose a "
                 "repository or revision with safetensors"
             )
+    lora = _pickled_variants(names).get(asked.variant or "")
+    if lora is not None:
+        raise ModelError(f"model '{asked}': the variant's LoRA is pickled ({lora:.80}), which can run code")
 
 
 def _check_pipeline(asked: HubId, info: "ModelInfo") -> None:

@@ -1,4 +1,4 @@
-"""A model folder in diffusers format, found and checked: what `CheckedFolder` holds. No weights are read.
+"""A model folder in diffusers format, and a variant in it, found and checked: `CheckedFolder`. No weights are read.
 
 The folder is checked whole (`check.py` its configs, `files.py` its files), so that what is wrong with it is said in one
 line. The headers of its weights are held to the configs in `components.py`.
@@ -21,6 +21,7 @@ from vgen.models.quantization import Quantization, replaced_files
 from vgen.models.stock.catalogue import family_of
 from vgen.models.stock.check import check_stock, check_stock_card, check_stock_index, completed
 from vgen.models.stock.family import Family
+from vgen.models.variant import EMBEDDED, Variant, find_variant, split_variant
 from vgen.models.vision import vision_config
 
 __all__ = [
@@ -30,10 +31,10 @@ __all__ = [
     "describe",
     "embedded_folder",
     "find_folder",
+    "open_folder",
     "runs_elsewhere",
 ]
 
-EMBEDDED = "playground"
 CONFIG_FILES = {
     "tokenizer": "tokenizer_config.json",
     "tokenizer_2": "tokenizer_config.json",
@@ -60,12 +61,13 @@ class CheckedFolder:
 
     Args:
         folder: where it lies.
-        card: its defaults.
+        card: its defaults, or the variant's.
         configs: by component.
         classes: what each component is loaded with.
         weights: files of each component that has some.
         family: how it is loaded and asked, where it runs through a pipeline of diffusers.
         quantization: of the transformers.
+        variant: that was asked for.
     """
 
     folder: Path
@@ -75,6 +77,7 @@ class CheckedFolder:
     weights: dict[str, list[Path]]
     family: Family | None = None
     quantization: Quantization | None = None
+    variant: Variant | None = None
 
     @property
     def pipeline(self) -> str:
@@ -93,29 +96,42 @@ def embedded_folder() -> Path:
 
 
 def find_folder(model: str) -> Path:
-    """Where a model lies. Asks nobody; `download.py` fetches.
+    """Where a model lies, whichever variant of it is meant. Asks nobody; `download.py` fetches.
 
     Raises:
         ModelError: there is no such name or folder, and no such model in the hub's cache.
     """
-    folder = embedded_folder() if model == EMBEDDED else Path(model)
+    base, _ = split_variant(model)
+    folder = embedded_folder() if base == EMBEDDED else Path(base)
     if (folder / INDEX_FILE).is_file():
         return folder
     if folder.is_dir():
-        raise ModelError(f"{model}: no {INDEX_FILE} in it; a model is a folder in diffusers format")
-    if model == EMBEDDED:
+        raise ModelError(f"{base}: no {INDEX_FILE} in it; a model is a folder in diffusers format")
+    if base == EMBEDDED:
         raise ModelError(f"the embedded model is missing from this installation ({folder}); install vgen anew")
     asked = parse(model)
     if asked is not None:
         return cached(asked)
-    hint = nearest(model, [EMBEDDED])
+    hint = nearest(base, [EMBEDDED])
     raise ModelError(
-        f"model '{model}' is neither a name nor a folder; {hint}, the path of a diffusers-format folder, or a hub id "
-        "ORG/NAME[@REVISION]"
+        f"model '{base}' is neither a name nor a folder; {hint}, the path of a diffusers-format folder, or a hub id "
+        "ORG/NAME[@REVISION]; behind any of them :VARIANT"
     )
 
 
-def check_folder(folder: Path, quantization: Quantization | None = None) -> CheckedFolder:
+def open_folder(model: str, quantization: Quantization | None = None) -> CheckedFolder:
+    """The folder and variant that a model's name means, checked.
+
+    Raises:
+        ModelError: as `find_folder` and `check_folder`, or the model has no such variant.
+    """
+    folder, (base, name) = find_folder(model), split_variant(model)
+    return check_folder(folder, quantization, None if name is None else find_variant(folder, name, base))
+
+
+def check_folder(
+    folder: Path, quantization: Quantization | None = None, variant: Variant | None = None
+) -> CheckedFolder:
     """The folder after checking its configs, and that its weights are complete.
 
     Raises:
@@ -140,11 +156,12 @@ def check_folder(folder: Path, quantization: Quantization | None = None) -> Chec
     else:
         check_stock(family, index["_class_name"], configs, classes, folder)
     configs["pipeline"] = index
-    card = card_for(folder, configs)
+    place = folder if variant is None else variant.folder
+    card = card_for(folder, configs, None if variant is None else place)
     if family is None:
-        check_card(card, configs, folder)
+        check_card(card, configs, place)
     else:
-        check_stock_card(card, family, index["_class_name"], completed(configs, classes, folder), folder)
+        check_stock_card(card, family, index["_class_name"], completed(configs, classes, folder), place)
     return CheckedFolder(
         folder=folder,
         card=card,
@@ -153,6 +170,7 @@ def check_folder(folder: Path, quantization: Quantization | None = None) -> Chec
         weights=weights,
         family=family,
         quantization=quantization,
+        variant=variant,
     )
 
 
@@ -162,9 +180,9 @@ def describe(model: str) -> tuple[Path, ModelCard, int]:
     Raises:
         ModelError: as `load_model`.
     """
-    folder = find_folder(model)
-    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return folder, check_folder(folder).card, size_bytes
+    checked = open_folder(model)
+    size_bytes = sum(path.stat().st_size for path in checked.folder.rglob("*") if path.is_file())
+    return checked.folder, checked.card, size_bytes
 
 
 def runs_elsewhere(model: str) -> bool:

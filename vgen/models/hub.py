@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub, as `ORG/NAME[@REVISION]`: what an id is, and what of it lies in the cache.
+"""Models of the Hugging Face hub, as `ORG/NAME[@REVISION][:VARIANT]`: what an id is, and what of it is in the cache.
 
 Everything here works offline; `download.py` fetches what is not there. The cache is huggingface_hub's own, found as
 that library finds it (HF_HUB_CACHE, HF_HOME), so that what another program has fetched runs here.
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vgen.errors import ModelError, listed
-from vgen.models.files import read_json
+from vgen.models.card import CARD_FILE
+from vgen.models.files import ADAPTER_FILE, read_json
+from vgen.models.variant import VARIANTS, split_variant
 
 __all__ = [
     "COMMIT",
@@ -51,10 +53,12 @@ class HubId:
     Args:
         repo: `ORG/NAME`.
         revision: branch, tag or commit; the branch `main` where None.
+        variant: of the model, if one is meant.
     """
 
     repo: str
     revision: str | None = None
+    variant: str | None = None
 
     @property
     def at(self) -> str:
@@ -62,7 +66,8 @@ class HubId:
         return self.revision or DEFAULT_REVISION
 
     def __str__(self) -> str:
-        return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
+        at = "" if self.revision is None else f"@{self.revision}"
+        return f"{self.repo}{at}" if self.variant is None else f"{self.repo}{at}:{self.variant}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +109,18 @@ def parse(model: str) -> HubId | None:
     Raises:
         ModelError: an id with a revision that cannot be one.
     """
-    repo, at, revision = model.partition("@")
+    base, variant = split_variant(model)
+    repo, at, revision = base.partition("@")
     if not REPO.fullmatch(repo) or "--" in repo or ".." in repo or repo.endswith(".git"):
         return None
     if at and (not REVISION.fullmatch(revision) or ".." in revision):
         raise ModelError(f"model '{model}': {revision!r:.40} is no revision; possible: a branch, a tag, or a commit")
-    return HubId(repo, revision if at else None)
+    return HubId(repo, revision if at else None, variant)
 
 
 def commit_of(model: str, folder: Path) -> str | None:
     """The commit that a model found in `folder` stands at; None for one that was not found by its hub id."""
-    return None if folder == Path(model) or parse(model) is None else folder.name
+    return None if folder == Path(split_variant(model)[0]) or parse(model) is None else folder.name
 
 
 def cache_folder() -> Path:
@@ -168,7 +174,7 @@ def locate(asked: HubId) -> Snapshot | None:
     folder = Path(found)
     if not COMMIT.fullmatch(folder.name):  # a damaged reference could point anywhere
         raise ModelError(f"model '{asked}': the hub's cache names the commit {folder.name!r:.50}, which is none")
-    return Snapshot(folder, tuple(_missing(folder)))
+    return Snapshot(folder, (*_missing(folder), *_missing_of_variant(asked, folder)))
 
 
 def list_cached() -> tuple[list[CachedModel], int, list[str]]:
@@ -224,6 +230,31 @@ def _missing_of_part(folder: Path, named: list[Any]) -> list[str]:
     index = folder / f"{single}.index.json"
     wanted = ["config.json", *(_shards(index) if index.is_file() and not (folder / single).is_file() else [single])]
     return [name for name in wanted if not (folder / name).is_file()]
+
+
+def _missing_of_variant(asked: HubId, folder: Path) -> list[str]:
+    """Its folder, where the library remembers that the repository has files in it that are not here.
+
+    Without its LoRA, which may be absent, a variant would be another one.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import IncompleteSnapshotError
+
+    if asked.variant is None:
+        return []
+    own = f"{VARIANTS}/{asked.variant}"
+    try:
+        snapshot_download(
+            asked.repo,
+            revision=folder.name,
+            cache_dir=cache_folder(),
+            local_files_only=True,
+            allow_patterns=[f"{own}/{name}" for name in (CARD_FILE, ADAPTER_FILE, "*.safetensors")],
+            ignore_patterns=[f"{own}/*/*"],
+        )
+    except IncompleteSnapshotError:
+        return [own]
+    return []
 
 
 def _shards(index: Path) -> list[str]:

@@ -6,6 +6,7 @@ What runs through a pipeline of diffusers is loaded in `stock/load.py`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -21,11 +22,11 @@ from vgen.models.components import (
 )
 from vgen.models.dit import VideoDiT
 from vgen.models.files import cast_weights
-from vgen.models.folder import CheckedFolder, check_folder, find_folder
+from vgen.models.folder import CheckedFolder, open_folder
 from vgen.models.hub import commit_of
 from vgen.models.loaded import AnyModel, LoadedModel
-from vgen.models.lora import Adapters
-from vgen.models.lora_file import LoraFile, open_loras
+from vgen.models.lora import Adapters, merge_lora
+from vgen.models.lora_file import LoraFile, open_lora, open_loras
 from vgen.models.lora_request import LoraRequest
 from vgen.models.quantization import Quantization, stored_bytes
 from vgen.models.residence import Residence
@@ -68,7 +69,7 @@ def load_model(
 
     Args:
         model: `playground` for the embedded one, the path of a folder in diffusers format, or a hub id that lies in the
-            cache, `ORG/NAME[@REVISION]`.
+            cache, `ORG/NAME[@REVISION]`; and behind it `:VARIANT` for a variant, whose LoRA is merged on the CPU.
         device: where components run.
         dtype: of the video transformer. The text encoder runs in fp32 on a CPU and in `dtype` elsewhere, the VAE in
             fp32 always: in half precision it gives black frames (a frequent complaint about other engines).
@@ -98,20 +99,23 @@ def load_model(
         parts_mib = shares_on_device(parts_mib, shares.ranks, blocks)
     placement = _first_fitting(model, parts_mib, rungs, blocks, free_mib)
     storage = _storage(placement, dtype)
-    experts, loras = _experts(checked), _loras(model, checked, lora)
+    experts, loras, merged = _experts(checked), _loras(model, checked, lora), _variant_lora(model, checked)
 
     def read(part: str) -> Any:
         loaded = load_weights(checked, part, dtypes[part]).eval()
+        if merged is not None and part == experts[0]:
+            merge_lora(loaded, merged)
         if storage is not None and part in TRANSFORMERS:
             loaded.enable_layerwise_casting(storage_dtype=storage, compute_dtype=dtype)
         return loaded
 
-    residence, adapters = Residence(device, placement, read, shared=shares is not None), Adapters()
+    residence, adapters = Residence(device, placement, read, shared=shares is not None), Adapters(merged)
 
     def placed(part: str) -> Any:
         loaded = read(part)
         if part in experts:  # its LoRA go where it goes
-            adapters.admit(loaded, checked.weights[part])
+            changed = merged is not None and part == experts[0]
+            adapters.admit(loaded, checked.weights[part], partial(read, part) if changed else None)
             adapters.add([one for one in loras if experts[one.request.transformer - 1] == part])
         whole_mib = sum(map(stored_bytes, loaded.parameters())) / MIB
         if part in experts and shares is not None:
@@ -150,11 +154,12 @@ def load_skeleton(
             "here: a model of Wan's kind"
         )
     dtypes, experts, loras = component_dtypes(device, dtype), _experts(checked), _loras(model, checked, lora)
+    merged = _variant_lora(model, checked)  # in the weights, which weigh as much with it
 
     def build(part: str) -> Any:
         return cast_weights(build_skeleton(checked, part), dtypes[part]).eval()
 
-    residence, adapters = Residence(device, Placement(), build, shared=ranks > 1), Adapters()
+    residence, adapters = Residence(device, Placement(), build, shared=ranks > 1), Adapters(merged)
     residence.parts_mib |= weigh_parts(checked, dtypes)
     for one in loras:
         adapters.foresee(one)
@@ -168,7 +173,7 @@ def _opened(
     model: str, device: torch.device, dtype: torch.dtype, quantization: Quantization | None, *, shared: bool
 ) -> CheckedFolder:
     """A folder that can be loaded so; `shared` says whether several processes will share its weights."""
-    checked = check_folder(find_folder(model), quantization)
+    checked = open_folder(model, quantization)
     if quantization is not None:
         quantization.check(device, dtype, sum(part in checked.classes for part in TRANSFORMERS))
     if shared and checked.family is not None:
@@ -196,6 +201,16 @@ def _loras(model: str, checked: CheckedFolder, asked: Sequence[LoraRequest]) -> 
     if checked.quantization is not None and asked:
         checked.quantization.refuse_with("a LoRA", "leave --lora out, or load the weights as they are")
     return open_loras(asked, [build_skeleton(checked, part) for part in _experts(checked)], model)
+
+
+def _variant_lora(model: str, checked: CheckedFolder) -> LoraFile | None:
+    """The LoRA of the variant that was asked for, which fits."""
+    if checked.variant is None or checked.variant.lora is None:
+        return None
+    if checked.quantization is not None:
+        checked.quantization.refuse_with("a variant's LoRA", f"name the model without ':{checked.variant.name}'")
+    request = LoraRequest(path=str(checked.variant.lora))
+    return open_lora(request, build_skeleton(checked, TRANSFORMERS[0]), model)
 
 
 def _storage(placement: Placement, dtype: torch.dtype) -> torch.dtype | None:
@@ -250,6 +265,7 @@ def _put_together(
         commit=commit_of(model, checked.folder),
         adapters=adapters,
         quantization=checked.quantization,
+        variant=checked.variant,
     )
 
 

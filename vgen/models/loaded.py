@@ -22,6 +22,7 @@ from vgen.models.quantization import GGUF, Quantization, replaced_files
 from vgen.models.residence import Residence
 from vgen.models.stock.model import StockModel
 from vgen.models.text import PromptEncoder
+from vgen.models.variant import Variant
 from vgen.models.vision import ImageEncoder
 
 __all__ = ["AnyModel", "LoadedModel", "own_model"]
@@ -36,7 +37,7 @@ class LoadedModel:
     Args:
         id: as asked for, for the record.
         folder: where it lies.
-        card: its defaults.
+        card: its defaults, or the variant's.
         prompts: tokenizer and text encoder.
         vae: in fp32.
         dit: in the dtype asked for; of two experts the one for high noise.
@@ -47,6 +48,7 @@ class LoadedModel:
         residence: where the weights are; who runs a component asks it for them.
         adapters: LoRA that are put on the transformers.
         quantization: how the transformers are kept; as computed where None.
+        variant: that it is; its LoRA is in the weights.
     """
 
     id: str
@@ -63,6 +65,7 @@ class LoadedModel:
     commit: str | None = None
     adapters: Adapters = field(default_factory=Adapters)
     quantization: Quantization | None = None
+    variant: Variant | None = None
     _states: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -97,7 +100,8 @@ class LoadedModel:
         """
         if not self._digests:
             extra = {"transformer_2": self.dit_2, "image_encoder": self.images, "image_processor": self.images}
-            files = files_of(self.folder, [*ALLOWED, *(part for part, loaded in extra.items() if loaded is not None)])
+            parts = [*ALLOWED, *(part for part, loaded in extra.items() if loaded is not None)]
+            files = files_of(self.folder, parts, self.variant)
             for part, file in replaced_files(self.quantization).items():
                 files = {n: p for n, p in files.items() if p.parent.name != part or n.endswith("config.json")}
                 files[f"{part}.{GGUF}"] = file

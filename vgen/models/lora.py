@@ -1,11 +1,12 @@
 """LoRA on a loaded model: put on with a scale each, merged into the weights, and taken off again to the bit.
 
 The layers are PEFT's, through the adapter methods that diffusers gives every model. A merged weight cannot be unmerged
-by subtraction to the bit, so what is taken off is read anew from the model's folder.
+by subtraction to the bit, so what is taken off is read anew from the model's folder. The LoRA of a variant is merged
+for good: to those that are put on later, the weights of the model are the variant's.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,23 @@ from vgen.models.dit import VideoDiT
 from vgen.models.lora_file import COMPUTED, LoraFile, lora_targets
 from vgen.models.lora_request import LoraRequest
 
-__all__ = ["Adapters"]
+__all__ = ["Adapters", "merge_lora"]
 
 EXPERTS = {1: "the first transformer, for high noise, alone", 2: "the second transformer, for low noise, alone"}
 
 
 class Adapters:
-    """The LoRA of one model."""
+    """The LoRA of one model.
 
-    def __init__(self) -> None:
+    Args:
+        merged: that of its variant, which is in the weights already.
+    """
+
+    def __init__(self, merged: LoraFile | None = None) -> None:
+        self._merged = merged
         self._experts: list[VideoDiT] = []
         self._weights: list[tuple[Path, ...]] = []
+        self._again: list[Callable[[], VideoDiT] | None] = []
         self._loaded: list[LoraFile] = []
         self.fused = False
 
@@ -40,7 +47,8 @@ class Adapters:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know, a line for each."""
-        return tuple(self._note(lora) for lora in self._loaded)
+        merged = () if self._merged is None else (f"{self._layers(self._merged)}, the variant's, in the weights",)
+        return (*merged, *(self._note(lora) for lora in self._loaded))
 
     def rows(self) -> list[dict[str, Any]]:
         """For the record: name of the file, scale, which transformer, digest."""
@@ -50,10 +58,17 @@ class Adapters:
             for lora in self._loaded
         ]
 
-    def admit(self, expert: VideoDiT, weights: Sequence[Path]) -> None:
-        """Takes in the next transformer, and the files that it was read from."""
+    def admit(self, expert: VideoDiT, weights: Sequence[Path], again: Callable[[], VideoDiT] | None = None) -> None:
+        """Takes in the next transformer.
+
+        Args:
+            expert: with its weights.
+            weights: files that they were read from.
+            again: reads it anew, where its weights are not those of the files.
+        """
         self._experts.append(expert)
         self._weights.append(tuple(weights))
+        self._again.append(again)
 
     def foresee(self, lora: LoraFile) -> None:
         """Counts a LoRA as put on, of a model without weights."""
@@ -150,16 +165,39 @@ class Adapters:
 
     @torch.no_grad()
     def _restore(self, expert: VideoDiT, names: Sequence[str]) -> None:
-        """Weights of some layers as they stand in the folder."""
-        layers = lora_targets(expert)
+        """Weights of some layers as they were loaded."""
+        layers, number = lora_targets(expert), self._experts.index(expert)
+        again = self._again[number]
+        if again is not None:  # for a moment it is there twice: merging elsewhere could give other bits
+            fresh = lora_targets(again())
+            for name in names:
+                for kind, value in fresh[name].named_parameters(recurse=False):
+                    getattr(layers[name], kind).copy_(value)
+            return
         wanted = {f"{name}.{kind}": (name, kind) for name in names for kind in ("weight", "bias")}
-        for file in self._weights[self._experts.index(expert)]:
+        for file in self._weights[number]:
             with safe_open(file, framework="pt") as opened:
                 for key in wanted.keys() & set(opened.keys()):
                     name, kind = wanted[key]
                     getattr(layers[name], kind).copy_(opened.get_tensor(key))
 
     def _note(self, lora: LoraFile) -> str:
+        return self._layers(lora) + (", fused" if self.fused else "")
+
+    def _layers(self, lora: LoraFile) -> str:
         where = f" of {EXPERTS[lora.request.transformer]}" if len(self._experts) > 1 else ""
-        fused = ", fused" if self.fused else ""
-        return f"LoRA {lora.file.name} at scale {lora.request.scale:g} on {len(lora.rows)} layers{where}{fused}"
+        return f"LoRA {lora.file.name} at scale {lora.request.scale:g} on {len(lora.rows)} layers{where}"
+
+
+def merge_lora(expert: VideoDiT, lora: LoraFile) -> None:
+    """Merges a LoRA into weights for good, as `Adapters.fuse` does.
+
+    Raises:
+        ModelError: the file is damaged.
+        ConfigError: the weights are not kept as they are computed in.
+    """
+    adapters = Adapters()
+    adapters.admit(expert, ())
+    adapters.add([lora])
+    adapters.fuse()
+    expert.unload_lora()

@@ -209,7 +209,7 @@ def open_loras(requests: Sequence[LoraRequest], experts: Sequence[nn.Module], wh
 def _in_cache(request: LoraRequest) -> Path:
     """The snapshot of a hub repository in the cache."""
     asked = None if request.path.endswith(".safetensors") else parse(request.path)
-    if asked is None:
+    if asked is None or asked.variant is not None:
         raise ModelError(f"LoRA {request.path}: no such file or folder, and no hub id ORG/NAME[@REVISION]")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError

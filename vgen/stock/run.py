@@ -150,6 +150,7 @@ class StockRun:
             model={
                 "id": model.id,
                 "commit": model.commit,
+                "variant": None if model.variant is None else model.variant.name,
                 "name": model.card.name,
                 "pipeline": model.pipeline,
                 "digests": model.digests(),

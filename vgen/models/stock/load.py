@@ -29,6 +29,8 @@ def check_plain(model: str, checked: CheckedFolder, rungs: tuple[Placement, ...]
         raise ConfigError(f"{how}, whose weights stay on the device; possible: --performance auto or speed")
     if lora:
         raise ConfigError(f"{how}, which takes no LoRA here; leave --lora out")
+    if checked.variant is not None and checked.variant.lora is not None:
+        raise ConfigError(f"{how}, which takes no LoRA here, and variant '{checked.variant.name}' has one")
     if checked.quantization is not None:
         raise ConfigError(f"{how}, whose weights are not quantised here; leave --quantization and --gguf out")
 
@@ -60,4 +62,5 @@ def load_stock(
         grid=family.grid(completed(checked.configs, checked.classes, folder)),
         parts=tuple(checked.classes),
         commit=commit_of(model, folder),
+        variant=checked.variant,
     )

@@ -9,6 +9,7 @@ import torch
 from vgen.models.card import ModelCard
 from vgen.models.digests import digests_of, files_of
 from vgen.models.stock.family import Family, Grid
+from vgen.models.variant import Variant
 
 __all__ = ["StockModel"]
 
@@ -20,12 +21,13 @@ class StockModel:
     Args:
         id: as asked for, for the record.
         folder: where it lies.
-        card: its defaults.
+        card: its defaults, or the variant's.
         family: how it is asked.
         pipe: diffusers' pipeline; its VAE in fp32, its transformer in the dtype asked for.
         grid: sizes and lengths that it makes.
         parts: components of the folder, all of which a run depends on.
         commit: of the hub, where it was asked for by its hub id.
+        variant: that it is, another card.
     """
 
     id: str
@@ -36,6 +38,7 @@ class StockModel:
     grid: Grid
     parts: tuple[str, ...]
     commit: str | None = None
+    variant: Variant | None = None
     quantization: None = None  # none of these is quantised here
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -73,5 +76,5 @@ class StockModel:
     def digests(self) -> dict[str, str]:
         """sha256 of every file that a run depends on, by its path in the folder; computed once."""
         if not self._digests:
-            self._digests.update(digests_of(files_of(self.folder, self.parts)))
+            self._digests.update(digests_of(files_of(self.folder, self.parts, self.variant)))
         return dict(self._digests)
