@@ -4,6 +4,7 @@ x_sigma = (1 - sigma) x0 + sigma eps, and the transformer predicts eps - x0 (Lip
 Wan does. `levels.py` says which frame has which level; frames that are clean carry no loss.
 """
 
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 from vgen.attention import VideoAttention
 from vgen.errors import ConfigError
 from vgen.models.dit import VideoDiT
+from vgen.models.variant import VARIANTS
 from vgen.playground.scene import COLOURS
 from vgen.playground.worlds import world_named
 from vgen.samplers import SigmaTable
@@ -390,10 +392,11 @@ def _write(
     folder: Path,
     digest: str,
 ) -> float:
-    """Writes the model folder with averaged weights, and its training state."""
+    """Writes the model folder with averaged weights, and its training state; variants of the old weights go."""
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     with learner.average_in_place():
         score = validation_loss(model, held_out, config, forward)
         save_folder(folder, config=config, vae=vae, tokenizer=model.tokenizer, encoder=model.encoder, dit=model.dit)
+    shutil.rmtree(folder / VARIANTS, ignore_errors=True)
     write_training_state(folder, "dit", learner, seed=config.seed, digest=digest, values={"held_out": score})
     return score

@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from vgen.models.cache import KVCache
+from vgen.models.card import CARD_FILE
 from vgen.models.dit import VideoDiT
 from vgen.models.passes import PreparedText
+from vgen.models.variant import VARIANTS
 from vgen.training.config import FewStepRecipe, PlaygroundTraining, stage_digest
 from vgen.training.dit import TextToVideo, draw_windows, load_text_to_video, mixed_precision
 from vgen.training.latents import CachedLatents, read_latents
@@ -218,7 +220,7 @@ def train_few_step(
     )
     with learner.average_in_place():
         score = _validation_loss(config, model, held_out)
-        _write_variant(folder / "variants" / FAST, config, model.dit, lora)
+        _write_variant(folder / VARIANTS / FAST, config, model.dit, lora)
     write_training_state(folder, "few_step", learner, seed=config.seed, digest=digest, values={"held_out": score})
     finish(checkpoints)
     yield TrainingRecord(stage="few_step", step=learner.step, done=1.0, eta_s=0.0, values={"held_out": score})
@@ -323,7 +325,6 @@ def _write_variant(place: Path, config: PlaygroundTraining, dit: VideoDiT, lora:
     WanPipeline.save_lora_weights(place, weights, transformer_lora_adapter_metadata=lora)
     (place / LORA_FILE).chmod(0o644)
     card = {
-        "name": f"playground:{FAST}",
         "samplers": ["causal"],
         "sampler": "causal",
         "solver": "renoise",
@@ -331,4 +332,4 @@ def _write_variant(place: Path, config: PlaygroundTraining, dit: VideoDiT, lora:
         "num_inference_steps": len(config.few_step.sigmas),
         "guidance_scale": 1.0,
     }
-    (place / "vgen.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(card)))
+    (place / CARD_FILE).write_text(OmegaConf.to_yaml(OmegaConf.create(card)))
