@@ -10,17 +10,22 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tests.training.conftest import Trained
+from vgen.config import merge
 from vgen.models.cache import KVCache
+from vgen.pipeline import VideoPipeline
+from vgen.samplers.noise import IndependentNoise, NoiseSource
 from vgen.training.config import FewStepRecipe
 from vgen.training.dit import load_text_to_video
 from vgen.training.few_step import Rollout, blocks_of, self_rollout, teacher_end, train_few_step
 from vgen.training.loop import Plan, TrainingRecord, keyed
 from vgen.training.lora import LORA_FILE, add_lora
+from vgen.training.text import text_states
 
 CPU = torch.device("cpu")
-FRAMES, BLOCK, SHIFT = 7, 3, 3.0
+FRAMES, WINDOW, BLOCK, SHIFT = 7, 9, 3, 3.0
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +36,30 @@ def student(trained: Trained) -> Any:
     return dit
 
 
+def drawn(frames: tuple[int, ...], step: int) -> Tensor:
+    return torch.randn(2, 16, len(frames), 4, 4, generator=keyed(frames[0], "noise", step))
+
+
 def rolled(dit: Any, *, known: int = 0, **changed: Any) -> Rollout:
     generator = keyed(1, "texts", 0)
     texts = [torch.randn(2, 32, 16, generator=generator) for _ in range(2)]
     known_BCTHW = torch.randn(2, 16, known, 4, 4, generator=generator)
     said: dict[str, Any] = {
         "frames": FRAMES,
+        "window": WINDOW,
         "recipe": FewStepRecipe(teacher_steps=4),
         "block": BLOCK,
         "shift": SHIFT,
         "guidance_scale": 3.0,
         "exit_step": 1,
         "learnt": (1,),
-        "generator": keyed(0, "noise", 0),
+        "noise": drawn,
     } | changed
     return self_rollout(dit, (texts[0], texts[1]), known_BCTHW, **said)
 
 
-def test_blocks_end_with_the_clip() -> None:
-    assert blocks_of(7, 3) == [(0, 1, 2), (3, 4, 5), (6,)]
+def test_blocks_are_whole() -> None:
+    assert blocks_of(7, 3) == [(0, 1, 2), (3, 4, 5), (6, 7, 8)]
     assert blocks_of(6, 3) == [(0, 1, 2), (3, 4, 5)]
 
 
@@ -59,6 +69,53 @@ def test_a_teacher_of_one_step_without_guidance_is_the_student(student: Any, exi
     once: dict[str, Any] = {"recipe": FewStepRecipe(teacher_steps=1), "guidance_scale": 1.0, "learnt": everywhere}
     assert rolled(student, exit_step=exit_step, **once).loss < 1e-9
     assert rolled(student, exit_step=exit_step, learnt=everywhere).loss > 1e-6
+
+
+@pytest.mark.parametrize("frames", [FRAMES, 14])  # the second is longer than what is in sight
+def test_a_rollout_is_what_the_sampler_makes(trained: Trained, student: Any, frames: int) -> None:
+    """From the same noise, through another denoiser, cache and loop."""
+    recipe, prompt, seed = FewStepRecipe(), "a red ball falls and bounces", 11
+    policy = IndependentNoise(NoiseSource(seed))
+
+    def noise(frames: tuple[int, ...], step: int) -> Tensor:
+        made = []
+        for frame in frames:
+            at = frame // BLOCK * len(recipe.sigmas) + step - 1  # steps of the whole run so far
+            shape = (16, 4, 4)
+            made.append(policy.initial(frame, shape, None) if step == 0 else policy.fresh(frame, at, shape))
+        return torch.stack(made, dim=1)[None]
+
+    pipeline = VideoPipeline.from_pretrained(trained.folder, dtype="float32", device="cpu")
+    said = {
+        "request.prompt": prompt,
+        "request.seed": seed,
+        "request.num_frames": 4 * frames - 3,
+        "request.guidance_scale": 1.0,
+        "request.num_inference_steps": len(recipe.sigmas),
+        "sampler.sigmas": recipe.sigmas,
+        "sampler.name": "causal",
+        "sampler.solver": "renoise",
+    }
+    events = list(pipeline.start(*merge(("test", said))))
+    theirs = torch.cat([event.latents_BCTHW for event in events if event.latents_BCTHW is not None], dim=2)
+    held = load_text_to_video(trained.folder, CPU)
+    with torch.no_grad():
+        text_BMD = text_states(held.tokenizer, held.encoder, [prompt], trained.config.dit.text_length)
+        ours = self_rollout(
+            student,
+            (text_BMD, text_BMD),
+            torch.zeros(1, 16, 0, 4, 4),
+            frames=frames,
+            window=WINDOW,
+            recipe=recipe,
+            block=BLOCK,
+            shift=SHIFT,
+            guidance_scale=1.0,
+            exit_step=0,
+            learnt=(0,),
+            noise=noise,
+        ).x0_BCTHW
+    torch.testing.assert_close(ours, theirs[:, :, :frames], rtol=0, atol=1e-4)
 
 
 def test_what_learns_does_not_change_what_is_made(student: Any) -> None:
@@ -92,7 +149,7 @@ def test_the_teacher_does_not_see_the_lora(trained: Trained) -> None:
     )
     sigma_BT = torch.full((2, 3), 0.9)
 
-    def end() -> torch.Tensor:
+    def end() -> Tensor:
         with torch.no_grad():
             context = KVCache(layers=len(dit.blocks), capacity=3)
             return teacher_end(dit, x_BCTHW, sigma_BT, dit.prepare_text(text_BMD), (0, 1, 2), context, 4, SHIFT, 3.0)
@@ -115,7 +172,7 @@ def test_the_teacher_s_flow_is_exact_where_it_is_straight() -> None:
 
         def enable_lora(self) -> None: ...
 
-        def __call__(self, x_BCTHW: torch.Tensor, sigma_BT: torch.Tensor, text: Any, **_: Any) -> torch.Tensor:
+        def __call__(self, x_BCTHW: Tensor, sigma_BT: Tensor, text: Any, **_: Any) -> Tensor:
             sigma = sigma_BT[:, None, :, None, None]
             ends = torch.tensor([2.0, 2.0, 1.0, 1.0]).view(4, 1, 1, 1, 1)  # with the prompt, then without
             return torch.where(sigma > 0, (x_BCTHW - ends) / sigma.clamp(min=1e-9), 0.0)
@@ -161,3 +218,15 @@ def test_a_run_writes_a_variant_and_leaves_the_model(trained: Trained, tmp_path:
     assert losses[0] + losses[1] == losses[2]
     again = load_file(folder / "variants" / "fast" / LORA_FILE)
     assert all(torch.equal(again[name], weight) for name, weight in made.items())
+
+
+def test_the_variant_samples_as_its_card_says(trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(trained.folder, folder)
+    list(distilled(trained, folder, tmp_path / "work"))
+    pipeline = VideoPipeline.from_pretrained(f"{folder}:fast", dtype="float32", device="cpu")
+    record = pipeline("a red ball falls and bounces", seed=1).record
+    assert record is not None
+    said = record["resolved"]
+    assert (said["request.num_inference_steps"], said["request.guidance_scale"]) == (4, 1.0)
+    assert (said["sampler.name"], said["sampler.solver"]) == ("causal", "renoise")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from diffusers import WanPipeline
@@ -31,11 +32,19 @@ from vgen.training.optim import Optimizer
 from vgen.training.state import write_training_state
 from vgen.training.text import text_states
 
-__all__ = ["FAST", "Rollout", "blocks_of", "self_rollout", "teacher_end", "train_few_step"]
+__all__ = ["FAST", "Noise", "Rollout", "blocks_of", "self_rollout", "teacher_end", "train_few_step"]
 
 FAST = "fast"  # name of the variant
 _TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 _VALIDATION_CLIPS = 8
+
+
+class Noise(Protocol):
+    """Where a rollout takes its noise from."""
+
+    def __call__(self, frames: tuple[int, ...], step: int) -> Tensor:
+        """Standard normal, [B, C, len(frames), H, W]: of the initial noise at step 0, else after that many steps."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +61,8 @@ class Rollout:
 
 
 def blocks_of(frames: int, block: int) -> list[tuple[int, ...]]:
-    """Latent frames of each causal block; the last may be short."""
-    return [tuple(range(start, min(start + block, frames))) for start in range(0, frames, block)]
+    """Latent frames of each causal block until a clip has so many; whole blocks, as the sampler makes them."""
+    return [tuple(range(start, start + block)) for start in range(0, frames, block)]
 
 
 def self_rollout(
@@ -62,13 +71,14 @@ def self_rollout(
     known_BCTHW: Tensor,
     *,
     frames: int,
+    window: int,
     recipe: FewStepRecipe,
     block: int,
     shift: float,
     guidance_scale: float,
     exit_step: int,
     learnt: Sequence[int],
-    generator: torch.Generator,
+    noise: Noise,
 ) -> Rollout:
     """One batch of clips, and what the teacher says to some of their blocks.
 
@@ -76,34 +86,30 @@ def self_rollout(
         dit: transformer with the student's LoRA on it, which this enables and disables.
         texts: states of the prompts and of the empty one, text_BMD each.
         known_BCTHW: clean latents that the clips begin with, of any number of frames from 0 on.
-        frames: T of the clips.
+        frames: T of the clips, which are made in whole blocks.
+        window: latent frames in sight, those of the block itself included.
         recipe: levels, and steps of the teacher.
         block: latent frames per causal block.
         shift: of the teacher's levels.
         guidance_scale: of the teacher.
         exit_step: index of the level at which the student learns.
         learnt: indices of the blocks in which it does.
-        generator: of all noise.
+        noise: of some frames of the batch: initial at 0, and after the n-th step at n.
     """
-    batch, channels, _, height, width = known_BCTHW.shape
-    device, sigmas, graded = known_BCTHW.device, recipe.sigmas, torch.is_grad_enabled()
-    own, theirs = (KVCache(layers=len(dit.blocks), capacity=frames) for _ in range(2))
+    batch, device, sigmas, graded = len(known_BCTHW), known_BCTHW.device, recipe.sigmas, torch.is_grad_enabled()
+    own, theirs = (KVCache(layers=len(dit.blocks), capacity=window) for _ in range(2))
     with torch.no_grad():
         dit.disable_lora()
         guided = dit.prepare_text(torch.cat(texts))
         dit.enable_lora()
     made: list[Tensor] = []
     losses: list[Tensor] = []
-
-    def noise(count: int) -> Tensor:
-        return torch.randn((batch, channels, count, height, width), generator=generator).to(device)
-
     for number, at in enumerate(blocks_of(frames, block)):
         clean_BCTHW = known_BCTHW[:, :, at[0] : at[-1] + 1]
         start = clean_BCTHW.shape[2]  # frames of this block that are known
         x0_BCTHW = clean_BCTHW
         if start < len(at):
-            x_BCTHW = noise(len(at))
+            x_BCTHW = noise(at, 0).to(device)
             for step, sigma in enumerate(sigmas):
                 x_BCTHW[:, :, :start] = clean_BCTHW
                 sigma_BT = _levels(batch, len(at), start, sigma, device)
@@ -118,11 +124,14 @@ def self_rollout(
                     losses.append((velocity_BCTHW - target_BCTHW)[:, :, start:].square().mean())
                 x0_BCTHW = x_BCTHW - sigma_BT[:, None, :, None, None] * velocity_BCTHW.detach()
                 if step + 1 < len(sigmas):
-                    x_BCTHW = (1 - sigmas[step + 1]) * x0_BCTHW + sigmas[step + 1] * noise(len(at))
+                    x_BCTHW = (1 - sigmas[step + 1]) * x0_BCTHW + sigmas[step + 1] * noise(at, step + 1).to(device)
         made.append(x0_BCTHW)
         if at[-1] + 1 < frames:
             _remember(dit, x0_BCTHW, at, (own, texts[0]), (theirs, guided))
-    return Rollout(x0_BCTHW=torch.cat(made, dim=2), loss=torch.stack(losses).mean())
+            out_of_sight = range(at[-1] + 1 + block - window)
+            own.drop(out_of_sight)
+            theirs.drop(out_of_sight)
+    return Rollout(x0_BCTHW=torch.cat(made, dim=2)[:, :, :frames], loss=torch.stack(losses).mean())
 
 
 @torch.no_grad()
@@ -274,7 +283,11 @@ def _rolled(
     learnt: Sequence[int],
     generator: torch.Generator,
 ) -> Rollout:
-    length = config.dit.text_length
+    length, (_, channels, _, height, width) = config.dit.text_length, known_BCTHW.shape
+
+    def noise(frames: tuple[int, ...], step: int) -> Tensor:
+        return torch.randn((len(prompts), channels, len(frames), height, width), generator=generator)
+
     with mixed_precision(model.dit.device):
         with torch.no_grad():
             texts = [
@@ -285,13 +298,14 @@ def _rolled(
             (texts[0], texts[1]),
             known_BCTHW,
             frames=config.dit.window,
+            window=config.dit.window,
             recipe=config.few_step,
             block=config.dit.causal_block,
             shift=config.dit.shift,
             guidance_scale=config.dit.guidance_scale,
             exit_step=exit_step,
             learnt=learnt,
-            generator=generator,
+            noise=noise,
         )
 
 
