@@ -45,7 +45,7 @@ class _Registry(MutableMapping[str, Benchmark]):
 BENCHMARKS = _Registry(
     {
         "playground": "playground:PLAYGROUND",
-        "playground-rich": "playground:PLAYGROUND_RICH",
+        "playground-first": "playground:PLAYGROUND_FIRST",
         "physics-iq": "physics_iq:PHYSICS_IQ",
         "physics-iq-verified": "physics_iq:PHYSICS_IQ_VERIFIED",
         "pisa": "pisa:PISA",
