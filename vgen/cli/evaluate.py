@@ -223,7 +223,7 @@ def items(
             "seconds": "" if item.seconds is None else item.seconds,
             "seed": item.number,
             "file": item.file,
-            "only_full": item.only_full,
+            "only_full": item.only_full or "",
         }
         for item in (found if limit is None else selected(found, limit))
         if item.redrawn is None

@@ -89,10 +89,10 @@ def test_real_renders_are_perfect(items: list[Item], tmp_path: Path) -> None:
     assert over_renders.value == 1 and over_renders.interval == (1, 1) and over_renders.count == 3
     for score in found.values():
         assert score.figure.value == 1 and score.figure.count == 3 and score.beside == {"renders": 1}
-    for task in ("from text", "from image"):
-        by_name = {score.name: score for score in outcome.scores if score.group == task}
+    for group in ("from text", "from image"):
+        by_name = {score.name: score for score in outcome.scores if score.group == group}
         for name in ("overall", "objects", "event_and_direction"):
-            assert by_name[name].figure.value == 1 == by_name[name].beside["renders"], (task, name)
+            assert by_name[name].figure.value == 1 == by_name[name].beside["renders"], (group, name)
         assert by_name["overall"].beside["chance"] in (0, None)  # None of a single clip
     assert {score.group for score in outcome.scores} == {"", "from text", "from image"} and not outcome.remarks
 
@@ -200,8 +200,9 @@ def test_real_renders_of_the_rich_world_are_perfect_too(tmp_path: Path) -> None:
     list(evaluate(task, store, shard=Shard(), resume=False))
     scores = {(score.group, score.name): score for score in outcome_of(task, store.rows()).scores}
     for (group, name), score in scores.items():
-        if group.startswith("from") and "plausibility" not in name:
+        if group.startswith("from") and "plausibility" not in name and score.figure.count:
             assert score.figure.value == 1 == score.beside["renders"], (group, name)
-    assert sum(score.figure.count for (_, name), score in scores.items() if name == "order") == 2
+    for aspect, clips in (("order", 2), ("then", 2), ("colours", 3), ("event", 3), ("overall", 3)):
+        assert sum(score.figure.count for (_, name), score in scores.items() if name == aspect) == clips, aspect
     followed = scores["", "instruction_following"]
     assert followed.figure.value == 1 and followed.beside == {"renders": 1}

@@ -15,7 +15,7 @@ from vgen.playground.caption import Claim
 from vgen.playground.detect import Detection
 from vgen.playground.detect_rich import RichDetection
 from vgen.playground.detectors import DETECTORS, AnyDetection, agreement_of
-from vgen.playground.score import Case, score, wilson
+from vgen.playground.score import Case, score
 from vgen.playground.see import Thing
 from vgen.playground.worlds import WORLDS
 
@@ -100,7 +100,7 @@ def _detected_scores(world: str, items: Sequence[Item], rows: Mapping[str, Measu
     found, real_found = (score(cases, world).scores["all"] for cases in (own, real))
     for aspect in DETECTORS[world].aspects:
         hits, beside = found.rates[aspect], {"renders": real_found.rates[aspect].value, "chance": found.chance[aspect]}
-        figure = Figure(value=hits.value, interval=wilson(hits.right, hits.total), count=hits.total)
+        figure = share([True] * hits.right + [False] * (hits.total - hits.right))
         yield Score(name=aspect, figure=figure, group=group, beside=beside)
 
 
