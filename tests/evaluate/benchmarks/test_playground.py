@@ -179,7 +179,7 @@ def test_flicker_and_steepness_by_hand() -> None:
 
 def test_real_renders_of_the_rich_world_are_perfect_too(tmp_path: Path) -> None:
     rich = [*PLAYGROUND.items(tmp_path / "first")]
-    assert len(rich) == 280 and sum(item.image is not None for item in rich) == 100
+    assert len(rich) == 256 and sum(item.image is not None for item in rich) == 100
     chosen = [next(item for item in rich if item.data["scene"].then == then) for then in ("hit", "fall", None)]
     videos = tmp_path / "videos"
     videos.mkdir()

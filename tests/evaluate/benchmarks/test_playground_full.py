@@ -65,10 +65,10 @@ def test_a_full_run_adds_long_clips_and_the_vae_and_a_part_never_does(items: lis
         "text": 100,
         "image": 100,
         "long": 32,
-        "vae": 48,
+        "vae": 24,
     }
-    assert len({item.id for item in items}) == len({item.file for item in items}) == 280
-    assert not any(item.only_full for item in selected(items, 280)) and len(selected(items, 280)) == 200
+    assert len({item.id for item in items}) == len({item.file for item in items}) == 256
+    assert not any(item.only_full for item in selected(items, 256)) and len(selected(items, 256)) == 200
     long = of_task(items, "long")
     assert {round(item.seconds * FPS) for item in long if item.seconds} == {193}
     assert [item.values["sampler.name"] for item in long[:3]] == ["causal", "streaming", "causal"]
@@ -298,4 +298,4 @@ def test_who_is_no_model_is_told_what_is_left_out(items: list[Item], tmp_path: P
     assert figures(short, {item.id: perfect(item) for item in short})["remarks"] == []
     (tmp_path / "000.mkv").write_bytes(b"x")
     task = Task.of(PLAYGROUND, root=tmp_path / "first", source=FolderSource(folder=tmp_path), jury=Jury(), limit=0)
-    assert task.left_out == 48 and len(task.asked) == 232
+    assert task.left_out == 24 and len(task.asked) == 232

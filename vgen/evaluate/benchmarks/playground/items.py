@@ -2,7 +2,7 @@
 
     text, image   200 prompts; every other pair begins with a first frame
     long          32 prompts beyond those, four native lengths each, by the causal sampler and streamed in turns
-    vae           the first 48 scenes as they really are, to be put through the model's own VAE
+    vae           the first 24 scenes as they really are, to be put through the model's own VAE
 
 The last two stand evenly among the others, so that what is left of a run can be told from what is done.
 """
@@ -29,7 +29,7 @@ PROMPTS = 200
 LONG = 32
 LONG_TIMES = 4  # of the native length
 LONG_SAMPLERS = ("causal", "streaming")
-REDRAWN = 48
+REDRAWN = 24
 FIRST_FRAME_PX = 384
 
 
