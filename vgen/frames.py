@@ -1,4 +1,4 @@
-"""What a frame is: uint8 RGB, rows first. Checks, the digest of a clip, and the rounding from floats."""
+"""What a frame is: uint8 RGB, rows first. Checks, digest of a clip, rounding from floats, and how far two are apart."""
 
 import hashlib
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vgen.errors import NumericalError
 
-__all__ = ["FloatFrames", "Frames", "FramesDigest", "check_frames", "digest_of", "to_uint8"]
+__all__ = ["FloatFrames", "Frames", "FramesDigest", "check_frames", "digest_of", "psnr_db", "to_uint8"]
 
 Frames = NDArray[np.uint8]
 FloatFrames = NDArray[np.float32]
@@ -52,3 +52,10 @@ def digest_of(frames_FYX3: Frames) -> str:
     digest = FramesDigest(height=frames_FYX3.shape[1], width=frames_FYX3.shape[2])
     digest.update(frames_FYX3)
     return digest.hexdigest()
+
+
+def psnr_db(a: Frames, b: Frames) -> float:
+    """Peak signal-to-noise ratio of uint8 pictures of one shape in dB; 100 where they are equal."""
+    assert a.shape == b.shape, f"pictures of one shape are compared, got {a.shape} and {b.shape}"
+    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return 100.0 if error == 0 else float(10 * np.log10(255.0**2 / error))

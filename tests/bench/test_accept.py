@@ -11,7 +11,11 @@ from vgen.errors import ConfigError
 
 
 def row(**changes: object) -> dict[str, object]:
-    printed = {"score": {"mean": 0.9, "interval": [0.8, 0.95]}, "text": "fast"}
+    scores = [
+        {"group": "from text", "name": "order", "value": 0.9, "interval": [0.8, 0.95]},
+        {"group": "", "name": "order", "value": 0.5},
+    ]
+    printed = {"score": {"mean": 0.9, "interval": [0.8, 0.95]}, "text": "fast", "scores": scores}
     return {
         "area": "a",
         "name": "score",
@@ -68,6 +72,9 @@ def test_missing_fields_and_equal_names_are_refused(tmp_path: Path) -> None:
         ({"bound": "<= 0.9"}, True, "0.9"),
         ({"interval": "score.interval"}, True, "0.8 to 0.95"),
         ({"bound": ">= 0.91"}, False, "0.9"),
+        ({"quantity": "scores.from text: order.value", "interval": "scores.from text: order.interval"}, True, "0.9"),
+        ({"quantity": "scores.order.value", "bound": "<= 0.5"}, True, "0.5"),
+        ({"quantity": "scores.from text.value"}, False, "'scores.from text.value' is None"),
         ({"quantity": "score.median"}, False, "'score.median' is None"),
         ({"quantity": "text"}, False, "'text' is 'fast', not a finite number"),
         ({"interval": "score.mean"}, False, "not [low, high]"),

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.evaluate.brightness import brightness, grey
+from tests.evaluate.brightness import brightness, grey, item
 from tests.evaluate.vlm.chat_server import Answer, completion, serving
 from tests.folders import tiny_folder
 from vgen.cli import _run
@@ -375,9 +376,30 @@ def test_items_are_what_the_folder_of_videos_is_searched_for(run: Run) -> None:
     code, out, _ = run("items", "brightness", "--csv", "--limit", "3")
     rows = [*csv.DictReader(io.StringIO(out))]
     assert code == 0 and [row["file"] for row in rows] == ["0.mp4", "1.mp4", "2.mp4"]
-    assert rows[1] == {"id": "b/1", "prompt": "grey <1>", "image": "", "seconds": "", "seed": "1", "file": "1.mp4"}
+    told = {"id": "b/1", "prompt": "grey <1>", "image": "", "seconds": "", "seed": "1", "file": "1.mp4"}
+    assert rows[1] == told | {"only_full": ""}
     code, out, _ = run("items", "brightness")
     assert [json.loads(line)["id"] for line in out.splitlines()] == ["a/0", "b/1", "a/2", "b/3", "a/4", "b/5"]
+
+
+def test_what_only_a_model_is_asked_for_is_left_out_with_a_word(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def items(root: Path | None) -> Any:
+        grown = replace(item(1), only_full=True)
+        return [item(0), grown, replace(item(2), only_full=True, redrawn=lambda height, width: grey(1).frames)]
+
+    def remarks(items: Sequence[Item], rows: Any) -> Sequence[str]:
+        return [f"of {len(rows)} rows"]
+
+    monkeypatch.setitem(BENCHMARKS, "fuller", brightness(name="fuller", items=items, default_limit=4, remarks=remarks))
+    code, out, _ = run("items", "fuller")
+    assert code == 0 and [json.loads(line)["only_full"] for line in out.splitlines()] == ["", True]
+    code, out, err = run("fuller", "--videos", "videos", "-o", "part")
+    assert code == 0 and "1 of 1 items scored, a part of 2" in out and "left out" not in err and "of 1 rows" in out
+    code, out, err = run("fuller", "--videos", "videos", "-o", "whole", "--full")
+    assert code == 0 and "2 of 2 items scored" in out and "of 2 rows" in out
+    assert "1 item left out: clips for a VAE, which only --model is asked for" in err
+    for name in ("table.md", "table.json", "gallery.html"):
+        assert "of 2 rows" in Path("whole", name).read_text(), name
 
 
 def test_the_doctor_names_every_file(run: Run) -> None:

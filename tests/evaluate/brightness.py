@@ -73,6 +73,7 @@ class Clips:
     give: Callable[[Item], int | VgenError] = lambda item: 40 * (item.number + 1)
     settings: Mapping[str, Any] = field(default_factory=lambda: {"clips": 1})
     name: str = "greys"
+    redraws: bool = False
     asked: list[str] = field(default_factory=list)
 
     def check(self, items: Sequence[Item]) -> None:

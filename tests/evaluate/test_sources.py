@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.evaluate.brightness import brightness, grey, item
@@ -17,6 +18,8 @@ from vgen.evaluate.command import CommandSource
 from vgen.evaluate.generator import ModelSource
 from vgen.evaluate.places import lasting, safe_path
 from vgen.evaluate.sources import FolderSource, GivenSource, source_of
+from vgen.frames import Frames
+from vgen.models.loaded import own_model
 from vgen.pipeline import VideoPipeline
 
 
@@ -118,6 +121,42 @@ def test_what_a_model_cannot_make_is_that_item_s_failure(tiny: VideoPipeline, tm
         (tmp_path / "0.mkv").write_bytes(b"half")
         source.clip(RED)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mkv", "first.png"]
+
+
+def test_an_item_says_what_it_is_made_with_unless_the_user_does(tiny: VideoPipeline, tmp_path: Path) -> None:
+    long = replace(RED, seconds=2.0, values={"sampler.name": "causal"})
+    source = model_source(tiny, tmp_path)
+    made = source.clip(long).clip
+    assert made.record["resolved"]["sampler.name"] == "causal" and len(made.frames) == 17
+    kept = source.clip(long).clip  # by a run that is gone on with
+    assert np.array_equal(kept.frames, made.frames) and kept.record == made.record
+    said = model_source(tiny, tmp_path / "said", **{"sampler.name": "full"})
+    assert said.clip(long).clip.record["resolved"]["sampler.name"] == "full"
+    assert len(source.estimate([replace(long, file="a.mp4"), replace(RED, file="b.mp4")])) == 2  # of unequal clips
+
+
+def test_a_real_clip_goes_through_the_models_vae_alone(tiny: VideoPipeline, tmp_path: Path) -> None:
+    real = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
+    sizes = []
+
+    def draw(height: int, width: int) -> Frames:
+        sizes.append((height, width))
+        return real
+
+    source, one = model_source(tiny, tmp_path), replace(RED, prompt="words that it does not know", redrawn=draw)
+    made = source.clip(one)
+    card = own_model(tiny.model).card
+    assert source.redraws and sizes == [(card.height, card.width)] and made.path.suffix == ".mkv"
+    vae = own_model(tiny.model).vae
+    with torch.no_grad():
+        video_BCFYX = torch.from_numpy(real).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+        stock_BCFYX = vae.decode(vae.encode(video_BCFYX).latent_dist.mode()).sample
+    stock = ((stock_BCFYX[0].permute(1, 2, 3, 0).clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+    assert np.abs(made.clip.frames.astype(int) - stock).max() <= 1
+    assert np.array_equal(source.clip(one).clip.frames, made.clip.frames) and len(sizes) == 1
+    assert source.estimate([replace(one, file="c.mkv")]) == ["1 real clip to put through its VAE"]
+    source.check([one, RED])
+    assert not named(tmp_path, "x").redraws and not GivenSource().redraws
 
 
 @pytest.mark.parametrize("key", ["request.prompt", "request.seed", "request.image", "output.path", "model.id"])

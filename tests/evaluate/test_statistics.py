@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vgen.evaluate.statistics import area, mean, mean_share, paired, percent, share
+from vgen.evaluate.statistics import area, mean, mean_share, paired, percent, ratio, share
 from vgen.judge.card import Figure
 from vgen.playground.score import wilson
 
@@ -96,3 +96,21 @@ def test_a_paired_difference_sees_what_two_means_do_not() -> None:
     figure = paired((level + 0.02).tolist(), level.tolist())
     assert figure.value == pytest.approx(0.02)
     assert figure.interval == pytest.approx((0.02, 0.02))
+
+
+def test_a_ratio_of_pairs_sees_what_two_means_do_not() -> None:
+    level = np.random.default_rng(0).uniform(size=50)
+    figure = ratio((0.9 * level).tolist(), level.tolist())
+    assert figure.value == pytest.approx(0.9) and figure.interval == pytest.approx((0.9, 0.9)) and figure.count == 50
+    assert ratio([3.0, 1.0], [1.0, 1.0]).value == 2  # of means, not the mean of ratios
+    noisy = ratio((level + np.random.default_rng(1).normal(0, 0.1, 50)).tolist(), level.tolist())
+    assert noisy.interval is not None and noisy.value is not None
+    assert noisy.interval[0] < noisy.value < noisy.interval[1] and noisy.interval[0] < 1 < noisy.interval[1]
+
+
+def test_a_ratio_that_cannot_be_is_none() -> None:
+    assert ratio([1.0, 2.0], [0.0, 0.0]) == Figure(value=None, count=2)
+    assert ratio([1.0], [2.0]) == Figure(value=0.5, count=1)
+    assert ratio([1.0, 1.0], [0.0, 1.0]).interval is None  # a resample may hold the 0 alone
+    alike = ratio([1.0, 0.0, 2.0, 0.0], [1.0, 1.0, 1.0, 1.0], units=["a", "a", "b", "b"])
+    assert alike.value == 0.75 and alike.interval == (0.5, 1.0)

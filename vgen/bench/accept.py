@@ -173,11 +173,19 @@ def _compare(bar: Bar, output: dict[str, Any] | str) -> Result:
 
 
 def _at(output: dict[str, Any], path: str) -> Any:
-    """The value at a dotted path, None where there is none."""
+    """The value at a dotted path, None where there is none; in a list of scores `group: name` or `name` picks one."""
     value: Any = output
     for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = next((one for one in value if isinstance(one, dict) and _title(one) == key), None)
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _title(score: Mapping[str, Any]) -> str:
+    """As `vgen evaluate` prints it."""
+    return f"{score['group']}: {score['name']}" if score.get("group") else str(score.get("name"))
 
 
 def _is_number(value: object) -> bool:

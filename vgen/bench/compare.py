@@ -10,9 +10,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vgen.attention import Dense, SparseAttention
-from vgen.bench.embedded import psnr_db
 from vgen.config import merge
-from vgen.frames import Frames
+from vgen.frames import Frames, psnr_db
 from vgen.pipeline import VideoPipeline
 from vgen.shapes import TokenGrid
 from vgen.sparsity import record_rows

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vgen.frames import psnr_db
 from vgen.pipeline import VideoPipeline
 from vgen.playground.detectors import DETECTORS
 from vgen.playground.render import render
@@ -22,7 +23,7 @@ from vgen.playground.score import HELD_OUT, Case, held_out_prompts, score
 from vgen.playground.simulate import simulate
 from vgen.playground.worlds import world_named
 
-__all__ = ["FirstFrame", "first_frames", "generated_cases", "image_score", "psnr_db", "rendered_cases", "text_score"]
+__all__ = ["FirstFrame", "first_frames", "generated_cases", "image_score", "rendered_cases", "text_score"]
 
 T = TypeVar("T")
 
@@ -101,12 +102,6 @@ def _counted(pieces: Iterator[T], count: int) -> Iterator[T]:
             left = (time.perf_counter() - since) / done * (count - done)
             print(f"clips: {done}/{count}, {left:.0f} s left", file=sys.stderr, flush=True)
         yield piece
-
-
-def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of uint8 pictures in dB; 100 where they are equal."""
-    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
-    return 100.0 if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
 def _prompts(count: int, world: str) -> Iterator[tuple[Split, Scene, str]]:

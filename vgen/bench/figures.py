@@ -134,7 +134,7 @@ def foreign(count: int) -> dict[str, Any]:
     from importlib.resources import as_file, files
     from statistics import fmean
 
-    from vgen.bench.embedded import psnr_db
+    from vgen.frames import psnr_db
     from vgen.images import fit_image, load_image
     from vgen.pipeline import VideoPipeline
 
@@ -164,7 +164,7 @@ def radial(count: int) -> dict[str, Any]:
 
 def quantized(count: int) -> dict[str, Any]:
     """The embedded model under each scheme that runs on any device: 9 frames, `count` steps, seed 1."""
-    from vgen.bench.embedded import psnr_db
+    from vgen.frames import psnr_db
     from vgen.models.quantization import SCHEMES
     from vgen.pipeline import VideoPipeline
 

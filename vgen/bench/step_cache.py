@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgen.bench.embedded import psnr_db
 from vgen.bench.stamp import commit
 from vgen.config import merge
 from vgen.files import replacing
+from vgen.frames import psnr_db
 from vgen.machine import machine, versions
 from vgen.models.folder import EMBEDDED
 from vgen.models.loaded import own_model

@@ -223,8 +223,10 @@ def items(
             "seconds": "" if item.seconds is None else item.seconds,
             "seed": item.number,
             "file": item.file,
+            "only_full": item.only_full or "",
         }
-        for item in selected(found, limit or len(found))
+        for item in (found if limit is None else selected(found, limit))
+        if item.redrawn is None
     ]
     if as_csv:
         writer = csv.DictWriter(sys.stdout, fieldnames=[*rows[0]] if rows else ["id"], lineterminator="\n")
@@ -353,6 +355,8 @@ def _announced(task: "Task", folder: Path, part: "Shard", kept: "Mapping[str, Ro
     if cost.calls:
         tokens = f"about {cost.tokens_in:,} tokens in, {cost.tokens_out:,} out"
         lines.append(f"judge {task.jury.name}: {counted(cost.calls, 'call')}, {tokens}")
+    if task.left_out:
+        lines.append(f"{counted(task.left_out, 'item')} left out: clips for a VAE, which only --model is asked for")
     return [*lines, *(task.source.estimate(todo) if todo else [])]
 
 
@@ -383,6 +387,8 @@ def _print(outcome: "Outcome") -> None:
     typer.echo(coverage_line(outcome))
     if outcome.scores:
         _table(*table_rows(outcome))
+    for remark in outcome.remarks:
+        typer.echo(remark)
 
 
 def _table(header: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:

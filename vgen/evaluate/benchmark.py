@@ -16,6 +16,7 @@ from vgen.clip import Clip
 from vgen.errors import InputError, VgenError
 from vgen.evaluate.jury import Cost, Jury, Need
 from vgen.evaluate.layout import Found
+from vgen.frames import Frames
 from vgen.judge.card import Figure
 
 __all__ = ["Benchmark", "Direction", "Item", "ItemError", "Kind", "Measures", "Missing", "Sample", "Score"]
@@ -49,6 +50,10 @@ class Item:
         given: the clip itself, of a judge benchmark.
         seconds: the length asked for; the generator's own where None.
         number: counts the items of a benchmark; the seed of an item is the run's plus it.
+        only_full: whether it is asked for with all items alone, never as one of a part.
+        values: config keys that a model of vgen's makes it with, unless the user says them otherwise.
+        redrawn: a real clip, drawn at a height and width in pixels, that a model of vgen's puts through its own VAE
+            instead of making one; nobody else can be asked for it.
         data: what else the benchmark knows of it, for `score` and `aggregate` alone.
     """
 
@@ -61,6 +66,9 @@ class Item:
     given: Path | None = None
     seconds: float | None = None
     number: int = 0
+    only_full: bool = False
+    values: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    redrawn: Callable[[int, int], Frames] | None = None
     data: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -138,6 +146,7 @@ class Benchmark:
         fair_parts: whether a part that is spread over its strata is a score too; else one below all is PARTIAL.
         world: of the playground, whose detector looks; its version is kept with the rows.
         note: what a reader of its figures must know: known defects of the reference that were not copied.
+        remarks: what a reader must know of these rows: what was left out, which machine made them; a line each.
     """
 
     name: str
@@ -157,3 +166,4 @@ class Benchmark:
     fair_parts: bool = False
     world: str = "first"
     note: str = ""
+    remarks: Callable[[Sequence[Item], Mapping[str, Measures]], Sequence[str]] | None = None

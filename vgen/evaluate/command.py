@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,6 +43,7 @@ class CommandSource:
     seed: int
     seconds: float
     limit_s: float
+    redraws: bool = field(default=False, init=False)
 
     @classmethod
     def parse(cls, command: str, *, folder: Path, seed: int, seconds: float, limit_s: float) -> "CommandSource":

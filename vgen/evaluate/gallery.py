@@ -79,6 +79,7 @@ def write_gallery(outcome: Outcome, path: Path) -> Path:
         coverage=coverage_line(outcome),
         sections=_sections(outcome),
         whole=outcome.whole,
+        remarks=outcome.remarks,
         note=outcome.task.benchmark.note,
         parts=parts,
         hidden=len(rows) - len(cards),

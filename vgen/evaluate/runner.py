@@ -32,7 +32,8 @@ class Task:
 
     Args:
         benchmark, root: whose items.
-        items: all of them, and `asked`: those that were asked for, in the order in which they are run.
+        items: all that the source can be asked for, and `asked`: those that were, in the order in which they are run.
+        left_out: how many the source cannot be asked for, of those that the user wants.
         source: of the clips.
         jury: who answers what measurement cannot.
     """
@@ -43,6 +44,7 @@ class Task:
     asked: Sequence[Item]
     source: Source
     jury: Jury
+    left_out: int = 0
 
     @classmethod
     def of(cls, benchmark: Benchmark, *, root: Path | None, source: Source, jury: Jury, limit: int | None) -> "Task":
@@ -61,12 +63,16 @@ class Task:
             raise ConfigError(
                 f"{benchmark.name} asks a {lacking[0]}, and none was named; give one with --judge, such as {example}"
             )
-        items = benchmark.items(root)
+        every = benchmark.items(root)
+        items = [item for item in every if item.redrawn is None or source.redraws]
         assert items, f"{benchmark.name} has no items"
         count = benchmark.default_limit if limit is None else limit
-        asked = selected(items, count or len(items))
+        asked = selected(items, count) if count else items
         source.check(asked)
-        return cls(benchmark=benchmark, root=root, items=items, asked=asked, source=source, jury=jury)
+        left_out = 0 if count else len(every) - len(items)
+        return cls(
+            benchmark=benchmark, root=root, items=items, asked=asked, source=source, jury=jury, left_out=left_out
+        )
 
     @property
     def header(self) -> dict[str, Any]:
@@ -114,11 +120,13 @@ class Outcome:
         task: the benchmark that was run.
         rows: by item, of those that were asked for and came to something.
         scores: the benchmark's figures over what was scored; the headline first.
+        remarks: what a reader must know of them.
     """
 
     task: Task
     rows: Mapping[str, Row]
     scores: Sequence[Score]
+    remarks: Sequence[str] = ()
 
     def count(self, state: str) -> int:
         """Items in a state; `unseen` are those that no run has come to yet."""
@@ -144,10 +152,10 @@ class Outcome:
 
 
 def selected(items: Sequence[Item], limit: int) -> list[Item]:
-    """`limit` items, spread evenly over their strata; in the order of the benchmark."""
+    """`limit` items, spread evenly over their strata, in the order of the benchmark; none that full runs alone take."""
     assert limit >= 1, f"at least one item, got {limit}"
     strata: dict[str, list[Item]] = {}
-    for item in items:
+    for item in (item for item in items if not item.only_full):
         strata.setdefault(item.stratum, []).append(item)
     turns = itertools.chain.from_iterable(itertools.zip_longest(*strata.values()))
     chosen = {item.id for item in itertools.islice((item for item in turns if item is not None), limit)}
@@ -177,8 +185,10 @@ def outcome_of(task: Task, rows: Mapping[str, Row]) -> Outcome:
     """Adds up what was scored."""
     asked = {item.id: rows[item.id] for item in task.asked if item.id in rows}
     scored = {item: row.measures for item, row in asked.items() if row.state == "scored"}
-    scores = task.benchmark.aggregate(task.asked, scored, task.jury) if scored else ()
-    return Outcome(task=task, rows=asked, scores=scores)
+    benchmark = task.benchmark
+    scores = benchmark.aggregate(task.asked, scored, task.jury) if scored else ()
+    remarks = benchmark.remarks(task.asked, scored) if benchmark.remarks is not None and scored else ()
+    return Outcome(task=task, rows=asked, scores=scores, remarks=remarks)
 
 
 def _row(task: Task, item: Item) -> Row:

@@ -5,7 +5,7 @@ folder, so that a run that is gone on with does not make it again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +36,11 @@ class Source(Protocol):
         """All that decides which clips it hands out, as plain JSON; runs of other settings are not mixed."""
         ...
 
+    @property
+    def redraws(self) -> bool:
+        """Whether it has a VAE of its own to put the clips through that an item brings `redrawn`."""
+        ...
+
     def check(self, items: Sequence[Item]) -> None:
         """Refuses what would fail for every one of these items.
 
@@ -63,6 +68,7 @@ class FolderSource:
     """A folder that holds a video for each item, under the names of `vgen evaluate items`."""
 
     folder: Path
+    redraws: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -110,6 +116,7 @@ class GivenSource:
     """The clips that a judge benchmark brings."""
 
     name: str = "the benchmark's own clips"
+    redraws: bool = field(default=False, init=False)
 
     @property
     def settings(self) -> Mapping[str, Any]:

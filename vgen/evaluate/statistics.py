@@ -14,7 +14,7 @@ from vgen.judge.calibration.metrics import auc_figure
 from vgen.judge.card import Figure
 from vgen.playground.score import wilson
 
-__all__ = ["area", "mean", "mean_share", "paired", "percent", "share"]
+__all__ = ["area", "mean", "mean_share", "paired", "percent", "ratio", "share"]
 
 _ROUNDING = 1e-9  # by which a sum of shares may miss 0 and 1
 
@@ -66,6 +66,30 @@ def paired(ours: Sequence[float], theirs: Sequence[float], units: Sequence[Hasha
     """The mean difference of values that belong together, by the paired bootstrap; units as in `mean`."""
     assert len(ours) == len(theirs), f"pairs differ in number: {len(ours)} and {len(theirs)}"
     return mean([a - b for a, b in zip(ours, theirs, strict=True)], units)
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float], units: Sequence[Hashable] | None = None) -> Figure:
+    """The mean of ours over the mean of theirs, by the paired bootstrap; units as in `mean`.
+
+    Args:
+        ours, theirs: values that belong together, none of theirs negative.
+
+    Returns:
+        no value where theirs are all 0, and no interval for a single unit, or where a resample may hold but zeros.
+    """
+    assert len(ours) == len(theirs), f"pairs differ in number: {len(ours)} and {len(theirs)}"
+    ours_N, theirs_N = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    assert np.isfinite(ours_N).all() and (theirs_N >= 0).all(), "a ratio of figures that are not finite or negative"
+    if not theirs_N.any():
+        return Figure(value=None, count=len(ours))
+    unit_N = places_of(units, len(ours))
+    interval = None
+    if unit_N.max() > 0:
+        above_S, below_S = np.bincount(unit_N, weights=ours_N), np.bincount(unit_N, weights=theirs_N)
+        drawn_RS = drawn(len(below_S))
+        below_R = below_S[drawn_RS].sum(axis=1)
+        interval = middle_95(above_S[drawn_RS].sum(axis=1) / below_R) if below_R.all() else None
+    return Figure(value=float(ours_N.sum() / theirs_N.sum()), interval=interval, count=len(ours))
 
 
 def area(

@@ -60,6 +60,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "whole": outcome.whole,
         "headline": None if first is None else _plain(first),
         "scores": [_plain(score) for score in _standing(outcome)],
+        "remarks": list(outcome.remarks),
         "failed": {item: row.reason for item, row in outcome.rows.items() if row.state != "scored"},
         "note": task.benchmark.note,
     }
@@ -90,7 +91,8 @@ def markdown(outcome: Outcome) -> str:
     failed = [(item, row) for item, row in outcome.rows.items() if row.state != "scored"]
     if failed:
         lines += ["", "Not scored:", "", *(f"- `{item}` ({row.state}): {row.reason}" for item, row in failed)]
-    return "\n".join([*lines, *(["", task.benchmark.note] if task.benchmark.note else []), ""])
+    said = [*outcome.remarks, *([task.benchmark.note] if task.benchmark.note else [])]
+    return "\n".join([*lines, *(line for one in said for line in ("", one)), ""])
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from vgen.clip import Clip
 from vgen.evaluate.benchmark import Item, ItemError, Measures, Sample
-from vgen.evaluate.benchmarks.playground import PLAYGROUND, PLAYGROUND_RICH, flicker, steepness
+from vgen.evaluate.benchmarks.playground import PLAYGROUND, PLAYGROUND_RICH
+from vgen.evaluate.benchmarks.playground.looks import flicker, steepness
 from vgen.evaluate.jury import Jury
 from vgen.evaluate.runner import Task, evaluate, outcome_of, selected
 from vgen.evaluate.sources import FolderSource
@@ -28,7 +29,8 @@ SIDE_PX = 96
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
-    return [*PLAYGROUND.items(tmp_path_factory.mktemp("first"))]
+    """Those of which a part is taken."""
+    return [item for item in PLAYGROUND.items(tmp_path_factory.mktemp("first")) if not item.only_full]
 
 
 def drawn(item: Item, frames: int = NATIVE_FRAMES) -> Frames:
@@ -64,7 +66,7 @@ def test_a_first_frame_is_the_scene_s_and_is_drawn_once(items: list[Item]) -> No
     assert np.abs(small.astype(int) - drawn(one, 1)[0]).mean() < 2
     stamp = one.image.stat().st_mtime_ns
     again = PLAYGROUND.items(one.image.parent)
-    assert [*again] == items and one.image.stat().st_mtime_ns == stamp
+    assert [item for item in again if not item.only_full] == items and one.image.stat().st_mtime_ns == stamp
 
 
 def test_real_renders_are_perfect(items: list[Item], tmp_path: Path) -> None:
@@ -83,11 +85,16 @@ def test_real_renders_are_perfect(items: list[Item], tmp_path: Path) -> None:
     plausibility = found.pop("plausibility")  # of no law broken, which is not yet 1
     assert plausibility.figure.value is not None and plausibility.figure.value > 0.9
     assert plausibility.beside == {"renders": plausibility.figure.value}
+    over_renders = found.pop("plausibility_over_renders").figure
+    assert over_renders.value == 1 and over_renders.interval == (1, 1) and over_renders.count == 3
     for score in found.values():
         assert score.figure.value == 1 and score.figure.count == 3 and score.beside == {"renders": 1}
-    detected = {score.name: score for score in outcome.scores if score.group == "detector"}
-    assert detected["overall"].figure.value == 1 and detected["overall"].beside["chance"] == 0
-    assert {score.group for score in outcome.scores} == {"", "from text", "from image", "detector"}
+    for group in ("from text", "from image"):
+        by_name = {score.name: score for score in outcome.scores if score.group == group}
+        for name in ("overall", "objects", "event_and_direction"):
+            assert by_name[name].figure.value == 1 == by_name[name].beside["renders"], (group, name)
+        assert by_name["overall"].beside["chance"] in (0, None)  # None of a single clip
+    assert {score.group for score in outcome.scores} == {"", "from text", "from image"} and not outcome.remarks
 
 
 def shuffled(frames: Frames) -> Frames:
@@ -172,7 +179,7 @@ def test_flicker_and_steepness_by_hand() -> None:
 
 def test_real_renders_of_the_rich_world_are_perfect_too(tmp_path: Path) -> None:
     rich = [*PLAYGROUND_RICH.items(tmp_path / "first")]
-    assert len(rich) == 200 and sum(item.image is not None for item in rich) == 100
+    assert len(rich) == 256 and sum(item.image is not None for item in rich) == 100
     chosen = [next(item for item in rich if item.data["scene"].then == then) for then in ("hit", "fall", None)]
     videos = tmp_path / "videos"
     videos.mkdir()
@@ -192,8 +199,10 @@ def test_real_renders_of_the_rich_world_are_perfect_too(tmp_path: Path) -> None:
     store = Store(tmp_path / "run", task.header, Shard())
     list(evaluate(task, store, shard=Shard(), resume=False))
     scores = {(score.group, score.name): score for score in outcome_of(task, store.rows()).scores}
-    for aspect in ("colours", "event", "then", "order", "overall"):
-        assert scores["detector", aspect].figure.value == 1 == scores["detector", aspect].beside["renders"], aspect
-    assert scores["detector", "order"].figure.count == 2
+    for (group, name), score in scores.items():
+        if group.startswith("from") and "plausibility" not in name and score.figure.count:
+            assert score.figure.value == 1 == score.beside["renders"], (group, name)
+    for aspect, clips in (("order", 2), ("then", 2), ("colours", 3), ("event", 3), ("overall", 3)):
+        assert sum(score.figure.count for (_, name), score in scores.items() if name == aspect) == clips, aspect
     followed = scores["", "instruction_following"]
     assert followed.figure.value == 1 and followed.beside == {"renders": 1}
