@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.folders import tiny_folder
-from vgen.clip import Clip
+from vgen.clip import Clip, clip_of
 from vgen.config import merge
 from vgen.errors import ConfigError, InputError, ModelError, VgenError
 from vgen.frames import Frames
@@ -22,7 +22,7 @@ from vgen.models.denoiser import TextBook
 from vgen.models.dit import VideoDiT
 from vgen.models.passes import TextPerFrame
 from vgen.models.vae import encode_frames
-from vgen.pipeline import Run, VideoPipeline, clip_of
+from vgen.pipeline import Run, VideoPipeline
 from vgen.presets import sampler_presets
 from vgen.samplers import RolloutState
 from vgen.story import latent_starts

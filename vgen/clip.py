@@ -25,7 +25,7 @@ from vgen.records import Record, comment_of, write_record
 from vgen.video.read import Limits, read_video
 from vgen.video.write import open_writer
 
-__all__ = ["Clip", "contact_sheet", "default_output", "spread"]
+__all__ = ["Clip", "clip_of", "contact_sheet", "default_output", "spread"]
 
 _PREVIEW_FRAMES = 48
 _PREVIEW_SIDE_PX = 256
@@ -147,6 +147,22 @@ def default_output(prompt: str, seed: int, *, root: Path | str = "outputs") -> P
                 continue
             return folder / "clip.mp4"
     raise InputError(f"'{root}' holds too many runs named '{stem}'")
+
+
+def clip_of(path: str | Path) -> Path:
+    """The clip that a path means: itself, or what stands beside a record.
+
+    Raises:
+        InputError: a record without a clip beside it.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        return path
+    places = [path.with_suffix(kind) for kind in (".mkv", ".mp4", ".gif", ".png", "")]
+    beside = [place for place in places if place.exists()]
+    if not beside:
+        raise InputError(f"'{path}': no clip of that name beside the record; name the clip itself")
+    return beside[0]
 
 
 def contact_sheet(frames_FYX3: Frames, captions: Sequence[str], *, columns: int) -> Image.Image:

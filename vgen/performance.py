@@ -10,7 +10,7 @@ from vgen.errors import ConfigError, ResourceError
 from vgen.job import Job
 from vgen.models.loaded import LoadedModel
 from vgen.models.quantization import Quantization
-from vgen.parallel.degrees import Degrees
+from vgen.parallel.degrees import ALONE, Degrees
 from vgen.placement import Placement
 from vgen.plan import Plan, plan_of, with_holes
 from vgen.schema import PerformanceConfig
@@ -82,20 +82,20 @@ def fit(
     config: PerformanceConfig,
     free_mib: float,
     what: str,
-    degrees: Degrees | None = None,
+    degrees: Degrees = ALONE,
 ) -> Fit:
     """The first rung whose plan fits; with `speed` that is the fastest or none.
 
     Args:
         free_mib: what the process may still take of the device's memory.
         what: is made, for the message.
-        degrees: how processes share it; one process where None.
+        degrees: how processes share it.
 
     Raises:
         ResourceError: none fits; with the estimate, what is free, and the flags that would make it fit.
         ConfigError: as `rungs_of`.
     """
-    residence, degrees = model.residence, degrees or Degrees()
+    residence = model.residence
     rungs, held = rungs_of(config, model.quantization, shared=residence.shared), residence.held_mib
     able_mib, needed_mib = free_mib + held, []
     for i, rung in enumerate(rungs[:1] if config.mode == "speed" else rungs):

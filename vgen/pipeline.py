@@ -1,24 +1,23 @@
 """`VideoPipeline`: a prompt or an image in, a clip out; the only place that knows all parts."""
 
-import secrets
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from vgen.attention import VideoAttention
 from vgen.attention.kernels import check_kernel
-from vgen.clip import Clip
+from vgen.clip import Clip, clip_of
 from vgen.clipwise import in_clips
 from vgen.config import merge
-from vgen.errors import ConfigError, InputError
+from vgen.errors import ConfigError
 from vgen.frames import Frames
 from vgen.images import ImageSource, LoadedImage, load_image
-from vgen.job import SEED_BITS, resolve
+from vgen.job import Job, resolve
 from vgen.machine import pick_dtype
 from vgen.models.download import download as fetch_files
 from vgen.models.download import offer, wanted
@@ -38,12 +37,13 @@ from vgen.samplers import Verifier
 from vgen.schema import MAX_SEED, GenerateConfig, ParallelConfig, PerformanceConfig
 from vgen.search import AnyRun, BestOf, JudgeVerifier, OneRun, prompt_of, rule_sets
 from vgen.speed import SPEEDS, Speed, speed_of
-from vgen.spread import device_of, free_share_mib, placed, stock_work, work_of
+from vgen.spread import device_of, free_share_mib, placed, seeded, stock_work, work_of
 from vgen.stock.start import start_stock
 
-__all__ = ["Event", "Run", "Story", "VideoPipeline", "clip_of"]
+__all__ = ["Event", "Run", "Story", "VideoPipeline"]
 
 Story: TypeAlias = Sequence[tuple[float, str]]  # when, in seconds, and what
+_Group = TypeVar("_Group", PerformanceConfig, ParallelConfig)
 
 
 class VideoPipeline:
@@ -383,7 +383,7 @@ class VideoPipeline:
             VgenError: the request cannot be served.
         """
         self._check_same(config, said)
-        config = self._seeded(config)
+        config = seeded(config, self.world)
         loaded = _loaded(config.request.image if image is None else image)
         last = _loaded(config.request.last_image if last_image is None else last_image)
         before = config.request.extend if base is None else base
@@ -414,27 +414,21 @@ class VideoPipeline:
                 "out"
             )
         what = f"{job.num_frames} frames of {job.width}x{job.height}"
-        names = [key.partition(".")[2] for key in said if key.startswith("performance.")]
-        performance = replace(self.performance, **{name: getattr(config.performance, name) for name in names})
+        performance = _over(self.performance, config.performance, said, "performance")
         fitted = fit(job, self.model, performance, self.free_mib, what, mesh.degrees)
         speed = Speed()
         if self.room_mib is None:  # what another machine can do is not known here
             speed = speed_of(performance, self.model, job, fitted.rungs[0], mesh.degrees)
         if speed.graphs is not None:  # recordings know where weights are
             fitted = replace(fitted, rungs=tuple(rung for rung in fitted.rungs if rung.offload == "none"))
-        notes = (*(note for picture in (loaded, last) if picture is not None for note in picture.notes), *job.notes)
-        notes += tiling_note(job, self.model, fitted.rungs[0])
-        notes += () if fitted.rungs[0].offload == "none" and fitted.rungs[0].keep_text_encoder else (fitted.why,)
-        notes = (*self.model.adapters.notes, *notes)
-        verifier: Verifier[Any] | None = None
-        if job.search.redo and draws is None:
-            verifier = JudgeVerifier(
-                self.model.vae,
-                fps=float(job.fps),
-                frames=job.frames,
-                rules=rule_sets(job.search.rules).select,
-                prompt=prompt_of(job, self.model),
-            )
+        placement = fitted.rungs[0]
+        notes = (
+            *self.model.adapters.notes,
+            *(note for picture in (loaded, last) if picture is not None for note in picture.notes),
+            *job.notes,
+            *tiling_note(job, self.model, placement),
+            *(() if placement.offload == "none" and placement.keep_text_encoder else (fitted.why,)),
+        )
         return Run(
             self.model,
             config=config,
@@ -444,23 +438,15 @@ class VideoPipeline:
             notes=notes,
             initial_CTHW=initial_CTHW,
             attention=attention,
-            verifier=verifier,
+            verifier=_verifier(job, self.model) if job.search.redo and draws is None else None,
             draws=draws,
             speed=speed,
             mesh=mesh,
         )
 
-    def _seeded(self, config: GenerateConfig) -> GenerateConfig:
-        """With a seed that all processes have alike."""
-        if self.world.size == 1 or config.request.seed is not None:
-            return config
-        seed = self.world.peers.told(secrets.randbits(SEED_BITS))
-        return replace(config, request=replace(config.request, seed=seed))
-
     def _mesh(self, config: GenerateConfig, said: list[str], work: Work) -> Mesh:
         """How the processes share a clip."""
-        names = [key.partition(".")[2] for key in said if key.startswith("parallel.")]
-        asked = replace(self.parallel, **{name: getattr(config.parallel, name) for name in names})
+        asked = _over(self.parallel, config.parallel, said, "parallel")
         return Mesh(self.world, choose_degrees(asked, self.world.size, work))
 
     def _changing(self) -> LoadedModel:
@@ -500,20 +486,21 @@ def _loaded(source: "ImageSource | None") -> LoadedImage | None:
     return None if source is None else load_image(source)
 
 
-def clip_of(path: str | Path) -> Path:
-    """The clip that a path means: itself, or what stands beside a record.
+def _over(own: _Group, asked: _Group, said: list[str], group: str) -> _Group:
+    """What a pipeline was loaded with, but for what a request says itself."""
+    names = [key.partition(".")[2] for key in said if key.startswith(f"{group}.")]
+    return replace(own, **{name: getattr(asked, name) for name in names})
 
-    Raises:
-        InputError: a record without a clip beside it.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".json":
-        return path
-    places = [path.with_suffix(kind) for kind in (".mkv", ".mp4", ".gif", ".png", "")]
-    beside = [place for place in places if place.exists()]
-    if not beside:
-        raise InputError(f"'{path}': no clip of that name beside the record; name the clip itself")
-    return beside[0]
+
+def _verifier(job: Job, model: LoadedModel) -> Verifier[Any]:
+    """The judge, as it looks at pieces of a clip."""
+    return JudgeVerifier(
+        model.vae,
+        fps=float(job.fps),
+        frames=job.frames,
+        rules=rule_sets(job.search.rules).select,
+        prompt=prompt_of(job, model),
+    )
 
 
 def _words(prompt: str | Story) -> dict[str, Any]:

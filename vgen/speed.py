@@ -13,7 +13,7 @@ from vgen.models.graphs import CudaCapture, Graphs
 from vgen.models.loaded import LoadedModel
 from vgen.models.quantization import GGUF
 from vgen.models.regions import EAGER, Compiler, Regions
-from vgen.parallel.degrees import Degrees
+from vgen.parallel.degrees import ALONE, Degrees
 from vgen.placement import Placement
 from vgen.schema import PerformanceConfig
 
@@ -51,7 +51,7 @@ class Speed:
 
 
 def speed_of(
-    config: PerformanceConfig, model: LoadedModel, job: Job, placement: Placement, degrees: Degrees | None = None
+    config: PerformanceConfig, model: LoadedModel, job: Job, placement: Placement, degrees: Degrees = ALONE
 ) -> Speed:
     """What a request asks for, checked.
 
@@ -59,13 +59,12 @@ def speed_of(
         config: what was asked for.
         model, job: what runs, and what it makes.
         placement: of its weights.
-        degrees: how processes share it; one process where None.
+        degrees: how processes share it.
 
     Raises:
         ConfigError: the device or the machine cannot do it, or it does not go with how the weights are kept, or with
             what the job asks for.
     """
-    degrees = degrees or Degrees()
     return Speed(
         compiler=_compiler(model, placement, degrees) if config.compile else None,
         graphs=_graphs(model, job, placement, degrees) if config.cuda_graphs else None,

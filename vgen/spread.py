@@ -1,7 +1,8 @@
 """Where a process stands among those that share a run with it, and what of a job they can share."""
 
+import secrets
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 
@@ -10,16 +11,17 @@ from vgen.attention.catalogue import Made, make_pattern
 from vgen.clipwise import uncut
 from vgen.config import merge
 from vgen.errors import ConfigError
-from vgen.job import Job
+from vgen.job import SEED_BITS, Job
 from vgen.machine import pick_device
 from vgen.models.loaded import LoadedModel
 from vgen.models.stock.model import StockModel
 from vgen.parallel.degrees import Work
 from vgen.parallel.mesh import World, join, own_device
 from vgen.plan import free_mib
-from vgen.schema import ParallelConfig
+from vgen.plan.memory import tokens_per_frame
+from vgen.schema import GenerateConfig, ParallelConfig
 
-__all__ = ["device_of", "free_share_mib", "placed", "stock_work", "work_of"]
+__all__ = ["device_of", "free_share_mib", "placed", "seeded", "stock_work", "work_of"]
 
 ALL_HEADS = ("overall", "block")  # what competes over all heads of a layer
 
@@ -51,6 +53,14 @@ def placed(
     return where, join(checked.parallel.timeout_s, where), checked.parallel
 
 
+def seeded(config: GenerateConfig, world: World) -> GenerateConfig:
+    """The request with a seed that all processes have alike; one process draws its own later."""
+    if world.size == 1 or config.request.seed is not None:
+        return config
+    seed = world.peers.told(secrets.randbits(SEED_BITS))
+    return replace(config, request=replace(config.request, seed=seed))
+
+
 def free_share_mib(world: World, device: torch.device) -> float:
     """Memory that this process may still take; of a CPU's its share."""
     return free_mib(device) / (world.local_size if device.type == "cpu" else 1)
@@ -62,12 +72,9 @@ def work_of(job: Job, model: LoadedModel, clips: int = 1) -> Work:
     Args:
         clips: that are asked for, of which this is one.
     """
-    config = model.dit.config
-    _, patch_h, patch_w = config.patch_size
-    _, height, width = job.latent_shape
     return Work(
-        heads=config.num_attention_heads,
-        tokens_per_frame=(height // patch_h) * (width // patch_w),
+        heads=model.dit.config.num_attention_heads,
+        tokens_per_frame=tokens_per_frame(job, model),
         guided=job.guided,
         prompts=len(job.prompts),
         clips=clips,

@@ -42,7 +42,8 @@ def replay(
     quiet()
     from vgen.cli.output import check_files, claimed, write_run
     from vgen.cli.progress import say, show
-    from vgen.pipeline import VideoPipeline, clip_of
+    from vgen.clip import clip_of
+    from vgen.pipeline import VideoPipeline
     from vgen.records import read_record
 
     past = read_record(record)

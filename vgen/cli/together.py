@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,20 +124,15 @@ def joined(config: GenerateConfig) -> "tuple[World, GenerateConfig]":
     Raises:
         ConfigError, ResourceError, ParallelError: a device is not there, or a process did not come.
     """
-    import secrets
-
-    from vgen.job import SEED_BITS
     from vgen.machine import pick_device
     from vgen.parallel.launched import launched
     from vgen.parallel.mesh import World, join, own_device
+    from vgen.spread import seeded
 
     if launched() is None:
         return World(), config
     world = join(config.parallel.timeout_s, pick_device(own_device(config.run.device)))
-    if config.request.seed is None:
-        seed = world.peers.told(secrets.randbits(SEED_BITS))
-        config = replace(config, request=replace(config.request, seed=seed))
-    return world, config
+    return world, seeded(config, world)
 
 
 def verdict(message: str, code: int, beside: bool) -> tuple[str, int] | int:

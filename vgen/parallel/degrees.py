@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from vgen.errors import ConfigError
 from vgen.schema import ParallelConfig
 
-__all__ = ["AXES", "Degrees", "Work", "choose_degrees"]
+__all__ = ["ALONE", "AXES", "Degrees", "Work", "choose_degrees"]
 
 AXES = ("dp", "cfg", "clips", "ulysses")
 LOOKED_AT = 16  # numbers of processes that are looked at for one that fits
@@ -53,6 +53,9 @@ class Degrees:
     def __str__(self) -> str:
         shared = [f"{axis} {size}" for axis, size in zip(AXES, self.sizes, strict=True) if size > 1]
         return ", ".join([*shared, *(["fsdp"] if self.fsdp else [])]) or "one process"
+
+
+ALONE = Degrees()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from vgen.errors import ConfigError, PeerLostError
-from vgen.parallel.degrees import AXES, Degrees
+from vgen.parallel.degrees import ALONE, AXES, Degrees
 from vgen.parallel.launched import Launched, launched, register
 from vgen.parallel.peers import Peers
 
@@ -89,7 +89,7 @@ class Mesh:
     @classmethod
     def solo(cls) -> "Mesh":
         """Of a process by itself."""
-        return cls(World(), Degrees())
+        return cls(World(), ALONE)
 
     @property
     def replica(self) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from vgen.job import Job
 from vgen.models.loaded import LoadedModel
-from vgen.parallel.degrees import Degrees
+from vgen.parallel.degrees import ALONE, Degrees
 from vgen.plan.flops import Work, work_of
 from vgen.plan.machines import Profile
 from vgen.plan.memory import PROCESS_MIB, Plan, cached_bytes, tokens_per_frame
@@ -70,7 +70,7 @@ def estimate(
     free_mib: float,
     profile: Profile | None,
     here: bool = True,
-    degrees: Degrees | None = None,
+    degrees: Degrees = ALONE,
 ) -> Estimate:
     """Everything that is known before a run.
 
@@ -79,7 +79,7 @@ def estimate(
         free_mib: what the device has left, weights that it holds counted as free.
         profile: for the seconds.
         here: whether it is this machine that would run it.
-        degrees: how processes share it, of which memory is that of one; one process where None.
+        degrees: how processes share it, of which memory is that of one.
     """
     work, per_frame, clips = work_of(job, model), tokens_per_frame(job, model), _clips(job)
     frames_mib = 3 * job.num_frames * job.height * job.width / MIB
@@ -96,7 +96,7 @@ def estimate(
         free_mib=free_mib,
         host_mib=plan.peak if on_cpu else PROCESS_MIB + sum(model.residence.parts_mib.values()),
         host_limit_mib=host_limit_mib() if here else None,
-        kv_cache_mib=cached_bytes(job, model, degrees or Degrees()) / MIB,
+        kv_cache_mib=cached_bytes(job, model, degrees) / MIB,
         disk_mib={
             "clip": frames_mib / 3 * COMPRESSED,
             "clip_lossless_at_most": frames_mib,

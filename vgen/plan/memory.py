@@ -13,7 +13,7 @@ from vgen.clipwise import cut_of
 from vgen.errors import ResourceError
 from vgen.job import Job
 from vgen.models.loaded import LoadedModel
-from vgen.parallel.degrees import Degrees
+from vgen.parallel.degrees import ALONE, Degrees
 from vgen.placement import ENCODERS, TRANSFORMERS, Placement, weights_on_device
 from vgen.plan.drafts import Draft, Shown, decoding, denoising, encoding, reading_image, reading_text
 from vgen.plan.pieces import pieces_of
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 RESIDENT = Placement()
-ALONE = Degrees()
 PROCESS_MIB = 500  # interpreter, torch and its kernels, diffusers; of the host
 # what the first run of a process takes for good: compiled kernels, buffers of matrix products. CPU: measured
 # (vgen.bench.memory); CUDA: cuBLAS' workspace as torch documents it, cuDNN's is its own choice
@@ -247,11 +246,17 @@ def _decode(job: Job, model: LoadedModel, placement: Placement, on: str) -> Any:
 def _held(job: Job, model: LoadedModel, on: str, degrees: Degrees) -> int:
     """What stays from the first step to the last frame."""
     channels, rows, columns = job.latent_shape
-    latents = LATENT_COPIES * 4 * channels * job.sampling.latents_held * rows * columns
+    latents = _latents(job)
     if model.card.image == "channels":
         latents += 4 * (model.dit.config.in_channels - channels) * job.frames * rows * columns
     held = _states(job, model) + text_bytes(job, model, degrees) + cached_bytes(job, model, degrees) + latents
     return held + _skipped(job, model, degrees) + _searched(job, model, on, degrees)
+
+
+def _latents(job: Job) -> int:
+    """All copies of the latents under way."""
+    channels, rows, columns = job.latent_shape
+    return LATENT_COPIES * 4 * channels * job.sampling.latents_held * rows * columns
 
 
 def _skipped(job: Job, model: LoadedModel, degrees: Degrees) -> int:
@@ -274,10 +279,7 @@ def _searched(job: Job, model: LoadedModel, on: str, degrees: Degrees) -> int:
         return 2 * (pieces * behind_each + films) - cached
     if search.best_of == 1:
         return 0
-    channels, rows, columns = job.latent_shape
-    under_way = LATENT_COPIES * 4 * channels * job.sampling.latents_held * rows * columns + text_bytes(
-        job, model, degrees
-    )
+    under_way = _latents(job) + text_bytes(job, model, degrees)
     return (search.best_of + 1) * pixels + (search.best_of - 1 if search.prune else 0) * under_way
 
 
