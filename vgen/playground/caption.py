@@ -145,23 +145,41 @@ def caption(scene: Scene, variant: int) -> str:
     Raises:
         InputError: for a negative variant.
     """
-    if variant < 0:
-        raise InputError(f"caption variant {variant} is negative; possible: 0 and above")
+    wording = Wording(variant)
+    phrasing = wording.choose(PHRASINGS[scene.event])
+    side, towards = wording.sides(scene)
+    nouns = [wording.noun_phrase(body) for body in scene.bodies]
+    return phrasing.format(body=nouns[0], other=nouns[-1], towards=towards, side=side)
 
-    def choose(options: tuple[str, ...]) -> str:
-        nonlocal variant
-        variant, index = divmod(variant, len(options))
+
+class Wording:
+    """Choices of words, all taken from one number: the first from its lowest digit, the next from what is left.
+
+    Args:
+        variant: the number, from 0.
+
+    Raises:
+        InputError: it is negative.
+    """
+
+    def __init__(self, variant: int) -> None:
+        if variant < 0:
+            raise InputError(f"caption variant {variant} is negative; possible: 0 and above")
+        self._left = variant
+
+    def choose(self, options: tuple[str, ...]) -> str:
+        self._left, index = divmod(self._left, len(options))
         return options[index]
 
-    def noun_phrase(body: Body) -> str:
-        noun, size = choose(SHAPE_WORDS[body.shape]), choose(SIZE_WORDS[body.size])
-        return " ".join(word for word in ("a", size, body.colour, noun) if word)
+    def sides(self, scene: Scene) -> tuple[str, str]:
+        """A scene's direction in one word, and as something goes there."""
+        side = scene.direction or "right"  # unused: phrasings of events without a direction name none
+        towards = self.choose(TOWARDS)
+        return side, towards.format(side=side, far_side="left" if side == "right" else "right")
 
-    phrasing, towards = choose(PHRASINGS[scene.event]), choose(TOWARDS)
-    nouns = [noun_phrase(body) for body in scene.bodies]
-    side = scene.direction or "right"  # unused: phrasings of events without a direction name none
-    towards = towards.format(side=side, far_side="left" if side == "right" else "right")
-    return phrasing.format(body=nouns[0], other=nouns[-1], towards=towards, side=side)
+    def noun_phrase(self, body: Body, material: str = "") -> str:
+        noun, size = self.choose(SHAPE_WORDS[body.shape]), self.choose(SIZE_WORDS[body.size])
+        return " ".join(word for word in ("a", size, body.colour, material, noun) if word)
 
 
 def parse(text: str) -> Claim:

@@ -9,7 +9,6 @@ import re
 from dataclasses import replace
 from typing import TypeVar
 
-from vgen.errors import InputError
 from vgen.playground.caption import (
     EVENT_WORDS,
     PHRASINGS,
@@ -17,12 +16,13 @@ from vgen.playground.caption import (
     SIZE_WORDS,
     TOWARDS,
     Claim,
+    Wording,
 )
 from vgen.playground.caption import VOCABULARY as FIRST_VOCABULARY
 from vgen.playground.caption import claim_of as first_claim_of
 from vgen.playground.caption import parse as first_parse
 from vgen.playground.parts import Material
-from vgen.playground.scene import SHAPES, Body, Event, Scene, Size, Start
+from vgen.playground.scene import SHAPES, Event, Scene, Size, Start
 
 __all__ = ["CHAIN_PHRASINGS", "RICH_VOCABULARY", "num_rich_variants", "parse_rich", "rich_caption", "rich_claim_of"]
 
@@ -107,26 +107,13 @@ def rich_caption(scene: Scene, variant: int) -> str:
     Raises:
         InputError: for a negative variant.
     """
-    if variant < 0:
-        raise InputError(f"caption variant {variant} is negative; possible: 0 and above")
-
-    def choose(options: tuple[str, ...]) -> str:
-        nonlocal variant
-        variant, index = divmod(variant, len(options))
-        return options[index]
-
-    def noun_phrase(body: Body) -> str:
-        noun, size = choose(SHAPE_WORDS[body.shape]), choose(SIZE_WORDS[body.size])
-        return " ".join(word for word in ("a", size, body.colour, MATERIAL_WORDS[body.material], noun) if word)
-
-    phrasing = choose(_phrasings(scene))
+    wording = Wording(variant)
+    phrasing = wording.choose(_phrasings(scene))
     beside, verb = "", ""
     if scene.bystanders:
-        beside, verb = choose(BYSTANDER_PHRASINGS), choose(BYSTANDER_VERBS)
-    towards = choose(TOWARDS)
-    nouns = [noun_phrase(body) for body in scene.bodies]
-    side = scene.direction or "right"  # unused: phrasings of events without a direction name none
-    towards = towards.format(side=side, far_side="left" if side == "right" else "right")
+        beside, verb = wording.choose(BYSTANDER_PHRASINGS), wording.choose(BYSTANDER_VERBS)
+    side, towards = wording.sides(scene)
+    nouns = [wording.noun_phrase(body, MATERIAL_WORDS[body.material]) for body in scene.bodies]
     text = phrasing.format(body=nouns[0], other=nouns[min(1, len(nouns) - 1)], towards=towards, side=side)
     if not beside:
         return text
