@@ -200,7 +200,7 @@ def test_folder_holds_safetensors_within_limits_and_a_card(trained: Trained) -> 
     card = card_for(trained.folder, {})
     assert (card.height, card.num_frames, card.text_length) == (32, 9, 32)
     assert card.closed_vocabulary and card.image == "first_latent"
-    for component, dtype in (("transformer", "BF16"), ("text_encoder", "F32"), ("vae", "F32")):
+    for component, dtype in (("transformer", "BF16"), ("text_encoder", "F32"), ("vae", "F16")):
         for path in (trained.folder / component).glob("*.safetensors"):
             with safe_open(path, "pt") as opened:
                 assert {opened.get_slice(name).get_dtype() for name in opened.keys()} == {dtype}  # noqa: SIM118

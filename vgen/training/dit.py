@@ -54,6 +54,7 @@ __all__ = [
     "flow_loss",
     "load_text_to_video",
     "mixed_precision",
+    "moving",
     "train_dit",
     "validation_loss",
 ]
@@ -165,14 +166,22 @@ def flow_loss(
     sigma_BT: Tensor,
     text_BMD: Tensor,
     causal_block: int | None,
+    weight_BTHW: Tensor | None = None,
 ) -> Tensor:
-    """Mean squared error of the velocity over the frames that are noisy."""
+    """Mean squared error of the velocity over the frames that are noisy, weighted where weights are given."""
     sigma = sigma_BT[:, None, :, None, None]
     x_BCTHW = (1 - sigma) * x0_BCTHW + sigma * noise_BCTHW
     velocity_BCTHW = dit(x_BCTHW, sigma_BT, text_BMD, causal_block=causal_block).float()
-    error_BT = (velocity_BCTHW - (noise_BCTHW - x0_BCTHW)).square().mean((1, 3, 4))
+    error_BTHW = (velocity_BCTHW - (noise_BCTHW - x0_BCTHW)).square().mean(1)
+    error_BT = (error_BTHW if weight_BTHW is None else weight_BTHW * error_BTHW).mean((2, 3))
     noisy_BT = (sigma_BT > 0).float()
     return (error_BT * noisy_BT).sum() / noisy_BT.sum()
+
+
+def moving(x0_BCTHW: Tensor) -> Tensor:
+    """Where a clip differs from its own background, the median over its frames: 0 there, 1 at a body, [B, T, H, W]."""
+    background_BC1HW = x0_BCTHW.median(dim=2, keepdim=True).values
+    return (x0_BCTHW - background_BC1HW).abs().mean(1).clamp(max=1.0)
 
 
 def train_dit(
@@ -352,9 +361,10 @@ def _step(
     noise_BCTHW, sigma_BT = _noise_and_levels(window.x0_BCTHW, window.from_start, recipe, mix, generator)
     with mixed_precision(device):
         text_BMD = text_states(model.tokenizer, model.encoder, window.prompts, recipe.text_length)
-        loss = flow_loss(
-            forward, window.x0_BCTHW.to(device), noise_BCTHW.to(device), sigma_BT.to(device), text_BMD, block
-        )
+        x0_BCTHW = window.x0_BCTHW.to(device)
+        extra = recipe.body_weight * plan.scale(learner.run_steps, learner.spent_s)
+        weight_BTHW = 1 + extra * moving(x0_BCTHW) if extra else None
+        loss = flow_loss(forward, x0_BCTHW, noise_BCTHW.to(device), sigma_BT.to(device), text_BMD, block, weight_BTHW)
     learner.update(loss, plan)
     return loss.item()
 

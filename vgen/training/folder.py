@@ -14,7 +14,7 @@ from vgen.training.config import PlaygroundTraining
 from vgen.training.state import MAX_SHARD
 from vgen.training.text import name_tokenizer_class
 
-__all__ = ["forget_origin", "model_card", "save_folder"]
+__all__ = ["forget_origin", "halved", "model_card", "save_folder"]
 
 
 def save_folder(
@@ -33,12 +33,10 @@ def save_folder(
     """
     stored = VideoDiT.from_config(dit.config)
     stored.load_state_dict({name: value.bfloat16() for name, value in dit.state_dict().items()}, assign=True)
-    small = AutoencoderKLWan.from_config(vae.config)
-    small.load_state_dict({name: value.half() for name, value in vae.state_dict().items()}, assign=True)
     pipeline = WanPipeline(
         tokenizer=tokenizer,
         text_encoder=encoder,
-        vae=small,
+        vae=halved(vae),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=config.dit.shift),
         transformer=stored.to_stock(),
         expand_timesteps=True,
@@ -47,6 +45,13 @@ def save_folder(
     name_tokenizer_class(folder)
     forget_origin(folder)
     (folder / "vgen.yaml").write_text(OmegaConf.to_yaml(OmegaConf.structured(model_card(config))))
+
+
+def halved(vae: AutoencoderKLWan) -> AutoencoderKLWan:
+    """An autoencoder as it is stored, in float16; what it encodes is encoded by these weights."""
+    stored = AutoencoderKLWan.from_config(vae.config)
+    stored.load_state_dict({name: value.half() for name, value in vae.state_dict().items()}, assign=True)
+    return stored
 
 
 def forget_origin(folder: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vgen.training.config import PlaygroundTraining, VAERecipe, stage_digest
 from vgen.training.data import crops, held_out_clips, to_model_range
+from vgen.training.folder import halved
 from vgen.training.loop import Learner, Plan, Saving, TrainingRecord, finish, keyed, named_parameters, run
 from vgen.training.optim import Optimizer
 from vgen.training.state import MAX_SHARD, read_training_state, write_training_state
@@ -120,7 +121,7 @@ def train_vae(
         if not decoder_only:
             mean, std = latent_statistics(vae, config)
             vae.register_to_config(latents_mean=mean, latents_std=std)
-        vae.save_pretrained(folder / "vae", max_shard_size=MAX_SHARD)
+        halved(vae).save_pretrained(folder / "vae", max_shard_size=MAX_SHARD)
     write_training_state(folder, "vae", learner, seed=config.seed, digest=digest, values={"psnr": score})
     finish(checkpoints)
     yield TrainingRecord(stage="vae", step=learner.step, done=1.0, eta_s=0.0, values={"psnr": score})
