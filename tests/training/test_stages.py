@@ -173,6 +173,23 @@ def test_unknown_stage_is_refused(trained: Trained, tmp_path: Path) -> None:
         )
 
 
+def test_attention_of_a_stage_without_any_is_refused(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'radial' means nothing to stage 'vae'; possible: dit, all"):
+        next(
+            train_playground(
+                trained.config,
+                stage="vae",
+                minutes=1,
+                resume=False,
+                device=CPU,
+                folder=tmp_path,
+                work=tmp_path,
+                compiled=False,
+                attention=AttentionConfig(name="radial"),
+            )
+        )
+
+
 def test_folder_loads_in_both_stock_pipelines(trained: Trained) -> None:
     pipeline = WanPipeline.from_pretrained(trained.folder, dtype=torch.float32, local_files_only=True)
     assert pipeline.config.expand_timesteps

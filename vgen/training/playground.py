@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import torch
 
-from vgen.errors import InputError, nearest
+from vgen.errors import ConfigError, InputError, nearest
 from vgen.schema import AttentionConfig
 from vgen.training.config import PlaygroundTraining
 from vgen.training.dit import train_dit
@@ -53,10 +53,12 @@ def train_playground(
 
     Raises:
         InputError: an unknown stage.
-        ConfigError: an attention that is unknown, or cannot be compiled.
+        ConfigError: an attention that is unknown, cannot be compiled, or means nothing to the stage.
     """
     if stage not in STAGES:
         raise InputError(f"unknown stage '{stage}'; {nearest(stage, STAGES)}")
+    if attention is not None and attention.name != "dense" and stage not in ("dit", "all"):
+        raise ConfigError(f"attention '{attention.name}' means nothing to stage '{stage}'; possible: dit, all")
     work.mkdir(parents=True, exist_ok=True)
     (work / ".gitignore").write_text("*\n")
     from_scratch = stage == "all" and not resume
