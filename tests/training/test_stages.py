@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
-from tests.training.conftest import Trained
+from tests.training.conftest import Trained, tiny_config
 from vgen.errors import ConfigError, InputError, ModelError
 from vgen.models.card import card_for
 from vgen.models.dit import VideoDiT
@@ -173,8 +173,46 @@ def test_unknown_stage_is_refused(trained: Trained, tmp_path: Path) -> None:
         )
 
 
+def test_all_goes_on_after_the_stages_that_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def stage(name: str) -> Callable[..., Iterator[TrainingRecord]]:
+        def run(*_: object, **__: object) -> Iterator[TrainingRecord]:
+            made.append(name)
+            yield TrainingRecord(stage=name, step=0, done=1.0, eta_s=0.0)
+
+        return run
+
+    for function, name in (("vae", "vae"), ("dit", "dit"), ("few_step", "few-step")):
+        monkeypatch.setattr(f"vgen.training.playground.train_{function}", stage(name))
+    monkeypatch.setattr("vgen.training.playground.cache_latents", stage("latents"))
+
+    def run(resume: bool = False) -> Iterator[TrainingRecord]:
+        return train_playground(
+            tiny_config(),
+            stage="all",
+            minutes=1,
+            resume=resume,
+            device=CPU,
+            folder=tmp_path,
+            work=tmp_path / "work",
+            compiled=False,
+        )
+
+    interrupted(run(), 3)  # in the transformer's stage
+    list(run())
+    assert made == ["vae", "latents", "dit", "dit", "few-step"]
+    made.clear()
+    list(run(resume=True))
+    assert made == ["latents", "dit", "few-step"]
+    (tmp_path / "work" / "few-step").mkdir()
+    (tmp_path / "work" / "few-step" / "state.json").write_text("{}")
+    with pytest.raises(ConfigError, match="unfinished run of stage 'few-step'; finish it with --stage few-step"):
+        list(run())
+
+
 def test_attention_of_a_stage_without_any_is_refused(trained: Trained, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'radial' means nothing to stage 'vae'; possible: dit, all"):
+    with pytest.raises(ConfigError, match="'radial' is trained in one stage alone; possible: --stage dit"):
         next(
             train_playground(
                 trained.config,

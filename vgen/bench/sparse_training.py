@@ -37,7 +37,7 @@ def compare(config: PlaygroundTraining, folder: Path, work: Path, names: list[st
         config: the recipe that the folder was trained by.
         folder: model folder to go on from.
         work: of `vgen train playground`, with the cached latents.
-        names: attentions beside dense, as `--attention` takes them.
+        names: patterns or presets beside dense, each once.
         steps: of each.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,6 +99,8 @@ def main() -> None:
     parser.add_argument("attention", nargs="+", help="beside dense")
     parser.add_argument("--steps", type=int, default=120)
     asked = parser.parse_args()
+    if len({DENSE, *asked.attention}) != 1 + len(asked.attention):
+        parser.error("each attention once; dense is there anyway")
     config = read_training_config(asked.config)
     print(json.dumps(compare(config, asked.model, asked.work, asked.attention, asked.steps), indent=1))
 

@@ -64,13 +64,12 @@ def model_of(past: dict[str, Any], named: str | None, where: Path) -> str:
         ModelError: it was another model, and none is named.
     """
     from vgen.models.folder import EMBEDDED
-    from vgen.models.variant import split_variant
 
     if named is not None:
         return named
     recorded = str(past["model"].get("id"))
-    if split_variant(recorded)[0] != EMBEDDED:  # so that no path of the record is opened
-        raise ModelError(f"{where}: made with model '{recorded}'; name its folder with --model, or its hub id")
+    if recorded.partition(":")[0] != EMBEDDED:  # so that no path of the record is looked at
+        raise ModelError(f"{where}: made with model '{recorded:.60}'; name its folder with --model, or its hub id")
     return recorded
 
 

@@ -80,7 +80,6 @@ class DiTRecipe:
     shift: float = 3.0
     dropout: float = 0.1  # share of empty prompts
     colour_dropout: float = 0.15  # share without colours: an event is learnt apart from what colour it was seen in
-    body_weight: float = 0.0  # extra loss weight on what moves, falling with the learning rate
     batch: int = 16
     lr: float = 1e-3
     matrix_lr: float = 0.01

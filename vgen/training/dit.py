@@ -27,7 +27,7 @@ from vgen.samplers import SigmaTable
 from vgen.schema import AttentionConfig
 from vgen.sparsity import AttentionSettings, resolve_attention
 from vgen.training.config import DiTRecipe, PlaygroundTraining, stage_digest
-from vgen.training.folder import save_folder
+from vgen.training.folder import FAST, save_folder
 from vgen.training.latents import CachedLatents, read_latents
 from vgen.training.levels import MIX_CAUSAL, MIX_FULL, draw_sigmas
 from vgen.training.loop import (
@@ -54,8 +54,8 @@ __all__ = [
     "flow_loss",
     "load_text_to_video",
     "mixed_precision",
-    "moving",
     "train_dit",
+    "trained_attention",
     "validation_loss",
 ]
 
@@ -166,22 +166,14 @@ def flow_loss(
     sigma_BT: Tensor,
     text_BMD: Tensor,
     causal_block: int | None,
-    weight_BTHW: Tensor | None = None,
 ) -> Tensor:
-    """Mean squared error of the velocity over the frames that are noisy, weighted where weights are given."""
+    """Mean squared error of the velocity over the frames that are noisy."""
     sigma = sigma_BT[:, None, :, None, None]
     x_BCTHW = (1 - sigma) * x0_BCTHW + sigma * noise_BCTHW
     velocity_BCTHW = dit(x_BCTHW, sigma_BT, text_BMD, causal_block=causal_block).float()
-    error_BTHW = (velocity_BCTHW - (noise_BCTHW - x0_BCTHW)).square().mean(1)
-    error_BT = (error_BTHW if weight_BTHW is None else weight_BTHW * error_BTHW).mean((2, 3))
+    error_BT = (velocity_BCTHW - (noise_BCTHW - x0_BCTHW)).square().mean((1, 3, 4))
     noisy_BT = (sigma_BT > 0).float()
     return (error_BT * noisy_BT).sum() / noisy_BT.sum()
-
-
-def moving(x0_BCTHW: Tensor) -> Tensor:
-    """Where a clip differs from its own background, the median over its frames: 0 there, 1 at a body, [B, T, H, W]."""
-    background_BC1HW = x0_BCTHW.median(dim=2, keepdim=True).values
-    return (x0_BCTHW - background_BC1HW).abs().mean(1).clamp(max=1.0)
 
 
 def train_dit(
@@ -217,13 +209,11 @@ def train_dit(
     Raises:
         ConfigError: an unknown pattern, or one that cannot be compiled.
     """
+    settings = trained_attention(config, attention or AttentionConfig(), compiled)
     latents = read_latents(config, folder=folder, cache=cache, split="train")
     held_out = read_latents(config, folder=folder, cache=cache, split="held_out_seed")
     model, learner = _start(config, folder, resume, device)
-    settings = _attention(config, attention or AttentionConfig(), len(model.dit.blocks))
     sparse = settings.pattern != "dense"
-    if sparse and compiled:
-        raise ConfigError(f"attention '{settings.pattern}' cannot be compiled in training; add --no-compile")
     attended = _Attended(model.dit, settings.build(_CALLS)) if sparse else model.dit
     forward = torch.compile(model.dit, dynamic=False) if compiled else attended
     digest = stage_digest(config, config.dit, *([repr(settings.resolved())] if sparse else []))
@@ -290,18 +280,27 @@ class _Attended:
     attention: VideoAttention
 
     def __call__(self, x_BCTHW: Tensor, sigma_BT: Tensor, text_BMD: Tensor, *, causal_block: int | None) -> Tensor:
-        highest = float(sigma_BT.max())
-        return cast(
-            Tensor,
-            self.dit(x_BCTHW, sigma_BT, text_BMD, causal_block=causal_block, attention=self.attention, sigma=highest),
-        )
+        return cast(Tensor, self.dit(x_BCTHW, sigma_BT, text_BMD, causal_block=causal_block, attention=self.attention))
 
 
-def _attention(config: PlaygroundTraining, asked: AttentionConfig, layers: int) -> AttentionSettings:
-    """As sampling at the card's steps would have it."""
+def trained_attention(config: PlaygroundTraining, asked: AttentionConfig, compiled: bool) -> AttentionSettings:
+    """What the transformer attends with while it trains.
+
+    Raises:
+        ConfigError: unknown or not possible; cannot be compiled; or dense in some steps of sampling, which a batch of
+            many noise levels does not have.
+    """
     scheduler = FlowMatchEulerDiscreteScheduler(shift=config.dit.shift)
     table = SigmaTable.from_scheduler(scheduler, config.dit.num_inference_steps)
-    return resolve_attention(asked, table.per_step, layers)[0]
+    settings = resolve_attention(asked, table.per_step, config.dit.layers)[0]
+    if settings.pattern != "dense" and compiled:
+        raise ConfigError(f"attention '{settings.pattern}' cannot be compiled in training; add --no-compile")
+    if settings.dense_first_steps or settings.dense_last_steps:
+        raise ConfigError(
+            f"attention '{asked.name}' is dense in {settings.dense_first_steps} first and {settings.dense_last_steps} "
+            "last steps of sampling, which training does not have; possible with both 0, in a YAML of the attention"
+        )
+    return settings
 
 
 def load_text_to_video(folder: Path, device: torch.device) -> TextToVideo:
@@ -361,10 +360,9 @@ def _step(
     noise_BCTHW, sigma_BT = _noise_and_levels(window.x0_BCTHW, window.from_start, recipe, mix, generator)
     with mixed_precision(device):
         text_BMD = text_states(model.tokenizer, model.encoder, window.prompts, recipe.text_length)
-        x0_BCTHW = window.x0_BCTHW.to(device)
-        extra = recipe.body_weight * plan.scale(learner.run_steps, learner.spent_s)
-        weight_BTHW = 1 + extra * moving(x0_BCTHW) if extra else None
-        loss = flow_loss(forward, x0_BCTHW, noise_BCTHW.to(device), sigma_BT.to(device), text_BMD, block, weight_BTHW)
+        loss = flow_loss(
+            forward, window.x0_BCTHW.to(device), noise_BCTHW.to(device), sigma_BT.to(device), text_BMD, block
+        )
     learner.update(loss, plan)
     return loss.item()
 
@@ -402,11 +400,12 @@ def _write(
     folder: Path,
     digest: str,
 ) -> float:
-    """Writes the model folder with averaged weights, and its training state; variants of the old weights go."""
+    """Writes the model folder with averaged weights, and its training state; the student of the old weights goes."""
+    if (folder / VARIANTS / FAST).is_dir():
+        shutil.rmtree(folder / VARIANTS / FAST)
     vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, use_safetensors=True)
     with learner.average_in_place():
         score = validation_loss(model, held_out, config, forward)
         save_folder(folder, config=config, vae=vae, tokenizer=model.tokenizer, encoder=model.encoder, dit=model.dit)
-    shutil.rmtree(folder / VARIANTS, ignore_errors=True)
     write_training_state(folder, "dit", learner, seed=config.seed, digest=digest, values={"held_out": score})
     return score

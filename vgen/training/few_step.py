@@ -17,13 +17,16 @@ from diffusers import WanPipeline
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from vgen.files import partial_path, publish, remove
 from vgen.models.cache import KVCache
 from vgen.models.card import CARD_FILE
 from vgen.models.dit import VideoDiT
+from vgen.models.files import sha256_of
 from vgen.models.passes import PreparedText
 from vgen.models.variant import VARIANTS
 from vgen.training.config import FewStepRecipe, PlaygroundTraining, stage_digest
 from vgen.training.dit import TextToVideo, draw_windows, load_text_to_video, mixed_precision
+from vgen.training.folder import FAST
 from vgen.training.latents import CachedLatents, read_latents
 from vgen.training.levels import shifted
 from vgen.training.loop import Learner, Plan, Saving, TrainingRecord, finish, keyed, run
@@ -32,9 +35,8 @@ from vgen.training.optim import Optimizer
 from vgen.training.state import write_training_state
 from vgen.training.text import text_states
 
-__all__ = ["FAST", "Noise", "Rollout", "blocks_of", "self_rollout", "teacher_end", "train_few_step"]
+__all__ = ["Noise", "Rollout", "blocks_of", "self_rollout", "teacher_end", "train_few_step"]
 
-FAST = "fast"  # name of the variant
 _TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 _VALIDATION_CLIPS = 8
 
@@ -211,7 +213,8 @@ def train_few_step(
     named = {name: weight for name, weight in model.dit.named_parameters() if weight.requires_grad}
     optimizer = Optimizer(named.items(), by_adam=("",), matrix_lr=0.0, lr=recipe.lr, weight_decay=0.0)
     learner = Learner({"dit": model.dit}, optimizer, average=recipe.average, step=0, next_index=0)
-    digest = stage_digest(config, recipe)
+    base = [sha256_of(path) for part in ("text_encoder", "transformer") for path in sorted((folder / part).glob("*"))]
+    digest = stage_digest(config, recipe, repr(config.dit), *base)
     saving = Saving(checkpoints=checkpoints, digest=digest, report_every=report_every, save_every_s=save_every_s)
 
     def step() -> dict[str, float]:
@@ -220,7 +223,7 @@ def train_few_step(
         return {"loss": loss.item()}
 
     yield from run(
-        "few_step",
+        "few-step",
         learner,
         plan,
         saving,
@@ -232,7 +235,7 @@ def train_few_step(
         _write_variant(folder / VARIANTS / FAST, config, model.dit, lora)
     write_training_state(folder, "few_step", learner, seed=config.seed, digest=digest, values={"held_out": score})
     finish(checkpoints)
-    yield TrainingRecord(stage="few_step", step=learner.step, done=1.0, eta_s=0.0, values={"held_out": score})
+    yield TrainingRecord(stage="few-step", step=learner.step, done=1.0, eta_s=0.0, values={"held_out": score})
 
 
 def _loss(
@@ -333,11 +336,11 @@ def _levels(batch: int, frames: int, known: int, sigma: float, device: torch.dev
 
 
 def _write_variant(place: Path, config: PlaygroundTraining, dit: VideoDiT, lora: dict[str, object]) -> None:
-    """The LoRA in bfloat16 as diffusers writes it, and what is right for it: the keys of the card that differ."""
-    place.mkdir(parents=True, exist_ok=True)
+    """The LoRA in bfloat16 as diffusers writes it, and what is right for it: the keys of the card that differ.
+
+    All or nothing: a LoRA with the card of the model, or of another LoRA, would sample nonsense.
+    """
     weights = {name: tensor.bfloat16() for name, tensor in lora_weights(dit).items()}
-    WanPipeline.save_lora_weights(place, weights, transformer_lora_adapter_metadata=lora)
-    (place / LORA_FILE).chmod(0o644)
     card = {
         "samplers": ["causal"],
         "sampler": "causal",
@@ -346,4 +349,12 @@ def _write_variant(place: Path, config: PlaygroundTraining, dit: VideoDiT, lora:
         "num_inference_steps": len(config.few_step.sigmas),
         "guidance_scale": 1.0,
     }
-    (place / CARD_FILE).write_text(OmegaConf.to_yaml(OmegaConf.create(card)))
+    partial = partial_path(place)
+    try:
+        WanPipeline.save_lora_weights(partial, weights, transformer_lora_adapter_metadata=lora)
+        (partial / LORA_FILE).chmod(0o644)
+        (partial / CARD_FILE).write_text(OmegaConf.to_yaml(OmegaConf.create(card)), encoding="utf-8")
+        place.parent.mkdir(exist_ok=True)
+        publish(partial, place)
+    finally:
+        remove(partial)

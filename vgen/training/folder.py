@@ -14,7 +14,9 @@ from vgen.training.config import PlaygroundTraining
 from vgen.training.state import MAX_SHARD
 from vgen.training.text import name_tokenizer_class
 
-__all__ = ["forget_origin", "halved", "model_card", "save_folder"]
+__all__ = ["FAST", "forget_origin", "halved", "model_card", "save_folder"]
+
+FAST = "fast"  # variant of a model folder: its student of few steps
 
 
 def save_folder(

@@ -39,7 +39,7 @@ class TrainingRecord:
     """Progress of one stage.
 
     Args:
-        stage: `vae`, `latents` or `dit`.
+        stage: `vae`, `latents`, `dit` or `few-step`.
         step: steps done, over all runs.
         done: share of this run's budget that is spent, 0..1.
         eta_s: expected seconds to the end of the stage.

@@ -1,6 +1,7 @@
 """The stages of the embedded model in order: what `vgen train playground` runs."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -9,7 +10,7 @@ import torch
 from vgen.errors import ConfigError, InputError, nearest
 from vgen.schema import AttentionConfig
 from vgen.training.config import PlaygroundTraining
-from vgen.training.dit import train_dit
+from vgen.training.dit import train_dit, trained_attention
 from vgen.training.few_step import train_few_step
 from vgen.training.latents import cache_latents
 from vgen.training.loop import Plan, TrainingRecord
@@ -22,6 +23,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 # of the minutes, where all stages run: from scratch, and with --resume
 _SHARES = {"vae": (0.2, 0.0), "dit": (0.6, 0.75), "few-step": (0.2, 0.25)}
+_OVER = "all.json"  # in the work folder: stages that a run of all has behind it
 
 
 def train_playground(
@@ -53,35 +55,40 @@ def train_playground(
 
     Raises:
         InputError: an unknown stage.
-        ConfigError: an attention that is unknown, cannot be compiled, or means nothing to the stage.
+        ConfigError: an attention that is unknown, cannot be compiled, or is asked of another stage; a student to
+            resume; or `all` over the unfinished run of one stage.
     """
     if stage not in STAGES:
         raise InputError(f"unknown stage '{stage}'; {nearest(stage, STAGES)}")
-    if attention is not None and attention.name != "dense" and stage not in ("dit", "all"):
-        raise ConfigError(f"attention '{attention.name}' means nothing to stage '{stage}'; possible: dit, all")
+    if stage == "few-step" and resume:
+        raise ConfigError("a student of few steps always starts from its teacher; leave --resume out")
+    if attention is not None and attention.name != "dense":
+        if stage != "dit":
+            raise ConfigError(f"attention '{attention.name}' is trained in one stage alone; possible: --stage dit")
+        trained_attention(config, attention, compiled)
     work.mkdir(parents=True, exist_ok=True)
     (work / ".gitignore").write_text("*\n")
-    from_scratch = stage == "all" and not resume
-    # where `all` was interrupted, the stages before that are over
-    past = {name: (work / name / "state.json").is_file() for name in ("dit", "few-step")}
     plans = {
         name: Plan(minutes=minutes * (shares[resume] if stage == "all" else 1.0)) for name, shares in _SHARES.items()
     }
-    if stage in ("vae", "decoder") or (from_scratch and not any(past.values())):
-        yield from train_vae(
+
+    def vae(decoder_only: bool) -> Iterator[TrainingRecord]:
+        return train_vae(
             config,
             folder=folder,
-            checkpoints=work / ("decoder" if stage == "decoder" else "vae"),
+            checkpoints=work / ("decoder" if decoder_only else "vae"),
             plan=plans["vae"],
-            resume=resume or stage == "decoder",
+            resume=resume or decoder_only,
             device=device,
             compiled=compiled,
-            decoder_only=stage == "decoder",
+            decoder_only=decoder_only,
         )
-    if stage in ("latents", "all"):
-        yield from cache_latents(config, folder=folder, cache=work / "latents", device=device, compiled=compiled)
-    if stage == "dit" or (stage == "all" and not past["few-step"]):
-        yield from train_dit(
+
+    def latents() -> Iterator[TrainingRecord]:
+        return cache_latents(config, folder=folder, cache=work / "latents", device=device, compiled=compiled)
+
+    def dit() -> Iterator[TrainingRecord]:
+        return train_dit(
             config,
             folder=folder,
             cache=work / "latents",
@@ -92,8 +99,9 @@ def train_playground(
             compiled=compiled,
             attention=attention,
         )
-    if stage in ("few-step", "all"):
-        yield from train_few_step(
+
+    def few_step() -> Iterator[TrainingRecord]:
+        return train_few_step(
             config,
             folder=folder,
             cache=work / "latents",
@@ -101,3 +109,38 @@ def train_playground(
             plan=plans["few-step"],
             device=device,
         )
+
+    stages: dict[str, Callable[[], Iterator[TrainingRecord]]] = {
+        "vae": lambda: vae(decoder_only=False),
+        "decoder": lambda: vae(decoder_only=True),
+        "latents": latents,
+        "dit": dit,
+        "few-step": few_step,
+    }
+    if stage != "all":
+        yield from stages[stage]()
+        return
+    over = _over(work)
+    for name in ("latents", "dit", "few-step") if resume else ("vae", "latents", "dit", "few-step"):
+        if name not in over:
+            yield from stages[name]()
+            over.append(name)
+            (work / _OVER).write_text(json.dumps(over))
+    (work / _OVER).unlink()
+
+
+def _over(work: Path) -> list[str]:
+    """The stages that an interrupted run of all has behind it.
+
+    Raises:
+        ConfigError: a stage by itself was interrupted here, whose checkpoint does not belong to a run of all.
+    """
+    if (work / _OVER).is_file():
+        return list(json.loads((work / _OVER).read_text()))
+    for name in ("vae", "dit", "few-step"):
+        if (work / name / "state.json").is_file():
+            raise ConfigError(
+                f"{work} holds an unfinished run of stage '{name}'; finish it with --stage {name}, or remove its folder"
+            )
+    (work / _OVER).write_text("[]")
+    return []

@@ -69,12 +69,12 @@ def keeps_going(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str
         before, after: things by colour, as `census` counts them.
 
     Returns:
-        `colours`: each colour is there again. `count`: there are as many things, none lost and none new.
+        `colours`: each colour is there again. `count`: of each there are as many things, none lost and none new.
     """
     shown = bool(before)
     return {
         "colours": shown and before.keys() <= after.keys(),
-        "count": shown and sum(before.values()) == sum(after.values()),
+        "count": shown and before == after,
     }
 
 

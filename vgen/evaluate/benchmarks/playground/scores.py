@@ -62,7 +62,7 @@ def remarks(items: Sequence[Item], rows: Mapping[str, Measures]) -> Sequence[str
 
 
 def _family_scores(rows: Rows, group: str) -> Iterator[Score]:
-    """Families and plausibility beside those of renders; and the plausibility over theirs, clip by clip."""
+    """Families and plausibility beside those of renders; and mean plausibility over theirs, where both are decided."""
     if not rows:
         return
     own, real = [_told(row) for row in rows], [_told(row["real"]) for row in rows]
