@@ -68,7 +68,8 @@ def model_of(past: dict[str, Any], named: str | None, where: Path) -> str:
     if named is not None:
         return named
     recorded = str(past["model"].get("id"))
-    if recorded.partition(":")[0] != EMBEDDED:  # so that no path of the record is looked at
+    base, _, variant = recorded.partition(":")
+    if base != EMBEDDED or "/" in variant:  # so that no path of the record is looked at
         raise ModelError(f"{where}: made with model '{recorded:.60}'; name its folder with --model, or its hub id")
     return recorded
 
